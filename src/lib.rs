@@ -1,0 +1,5 @@
+//! Cowbox: a small PC in one crate, from the `OUT` instruction down to the host `pwrite`.
+//!
+//! The modules are layers, and imports go down only (`tests/layering.rs` keeps it so):
+//! `cli` over `machine` over `cpu`, `devices`, `firmware`, `debug` and `disk`; `disk` over
+//! `image` over `storage`; `bus` and `memory` below everything that uses them.

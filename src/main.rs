@@ -1,0 +1,3 @@
+//! The `cowbox` command.
+
+fn main() {}
