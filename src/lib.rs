@@ -3,3 +3,8 @@
 //! The modules are layers, and imports go down only (`tests/layering.rs` keeps it so):
 //! `cli` over `machine` over `cpu`, `devices`, `firmware`, `debug` and `disk`; `disk` over
 //! `image` over `storage`; `bus` and `memory` below everything that uses them.
+
+pub mod bus;
+pub mod cpu;
+pub mod devices;
+pub mod memory;

@@ -1,0 +1,114 @@
+//! The state of each page of the arena: holds decoded code, was written.
+//!
+//! One mechanism serves all reasons to look at a store: the CPU's fast path writes a page only
+//! through a TLB entry, and an entry becomes fast only when [`Pages::begin_fast_writes`] says
+//! that nobody watches the page. Code is tracked in chunks of 64 bytes, since boot code keeps
+//! data and stacks beside its instructions.
+
+use super::map::PAGE_SIZE;
+
+/// An offset into the arena, in bytes.
+pub type ArenaOffset = u64;
+
+const CODE: u8 = 1 << 0;
+const WRITTEN: u8 = 1 << 1;
+
+const CHUNK: u64 = 64;
+
+/// A write that replaced bytes of decoded code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeWrite {
+    /// The page of the arena (offset / 4096).
+    pub page: u64,
+    /// The 64-byte chunks of the page that were hit, one bit each.
+    pub chunks: u64,
+}
+
+/// The state bits of every page.
+#[derive(Debug)]
+pub struct Pages {
+    state: Vec<u8>,
+    code: Vec<u64>,
+    code_writes: Vec<CodeWrite>,
+}
+
+impl Pages {
+    pub(super) fn new(bytes: u64) -> Self {
+        let pages = (bytes / PAGE_SIZE) as usize;
+        Self {
+            state: vec![0; pages],
+            code: vec![0; pages],
+            code_writes: Vec::new(),
+        }
+    }
+
+    /// Notes that `len` bytes at `offset`, within one page, were decoded. True if the page
+    /// held no code before: fast write entries for it must go.
+    pub fn mark_code(&mut self, offset: ArenaOffset, len: u64) -> bool {
+        let page = (offset / PAGE_SIZE) as usize;
+        self.code[page] |= chunks(offset, len);
+        let fresh = self.state[page] & CODE == 0;
+        self.state[page] |= CODE;
+        fresh
+    }
+
+    /// Notes that no decoded code is left in the page that holds `offset`.
+    pub fn clear_code(&mut self, offset: ArenaOffset) {
+        let page = (offset / PAGE_SIZE) as usize;
+        self.code[page] = 0;
+        self.state[page] &= !CODE;
+    }
+
+    /// Asks to write the page that holds `offset` unseen from now on: true if nobody watches
+    /// it. The page counts as written either way.
+    pub fn begin_fast_writes(&mut self, offset: ArenaOffset) -> bool {
+        let state = &mut self.state[(offset / PAGE_SIZE) as usize];
+        *state |= WRITTEN;
+        *state & CODE == 0
+    }
+
+    /// Notes a store of `len` bytes at `offset` that did not take the fast path.
+    pub fn written(&mut self, offset: ArenaOffset, len: u64) {
+        let mut at = offset;
+        let end = offset + len;
+        while at < end {
+            let run = (PAGE_SIZE - at % PAGE_SIZE).min(end - at);
+            let page = at / PAGE_SIZE;
+            let Some(state) = self.state.get_mut(page as usize) else {
+                return;
+            };
+            *state |= WRITTEN;
+            if *state & CODE != 0 {
+                let hit = chunks(at, run) & self.code[page as usize];
+                if hit != 0 {
+                    self.code_writes.push(CodeWrite { page, chunks: hit });
+                }
+            }
+            at += run;
+        }
+    }
+
+    /// Whether decoded code was replaced since [`Pages::take_code_writes`].
+    pub fn has_code_writes(&self) -> bool {
+        !self.code_writes.is_empty()
+    }
+
+    /// The writes into decoded code since the last call, in order.
+    pub fn take_code_writes(&mut self) -> Vec<CodeWrite> {
+        std::mem::take(&mut self.code_writes)
+    }
+
+    /// The offsets of all pages that were ever written; every other page is zero.
+    pub fn written_pages(&self) -> impl Iterator<Item = ArenaOffset> + '_ {
+        let bits = self.state.iter().enumerate();
+        bits.filter(|(_, state)| **state & WRITTEN != 0)
+            .map(|(page, _)| page as u64 * PAGE_SIZE)
+    }
+}
+
+/// The chunks that `len` bytes at `offset` touch, within their page.
+fn chunks(offset: ArenaOffset, len: u64) -> u64 {
+    let first = offset % PAGE_SIZE / CHUNK;
+    let last = (offset % PAGE_SIZE + len.max(1) - 1).min(PAGE_SIZE - 1) / CHUNK;
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
