@@ -1,1 +1,5 @@
 //! The CPU.
+
+mod socket;
+
+pub use socket::{Bus, Signals};
