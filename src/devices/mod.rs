@@ -11,8 +11,14 @@
     clippy::indexing_slicing
 )]
 
+pub mod pci;
+#[cfg(test)]
+mod workbench;
+
 use crate::bus::{IrqLines, Messages, NEVER, Size, Tick, Wire};
 use crate::memory::Memory;
+#[cfg(test)]
+pub(crate) use workbench::Workbench;
 
 /// What a device can touch during one access or event.
 pub struct Cx<'a> {
