@@ -85,6 +85,8 @@ pub enum Remap {
     /// A BAR, an expansion ROM base or the command register of the PCI device in this slot
     /// and function (`slot << 3 | function`).
     Pci(u8),
+    /// The ISA bridge's PCI interrupt routes: drive the ISA interrupts anew.
+    InterruptRoutes,
     /// PMBASE of the power management function.
     PowerManagement,
     /// The VGA memory window (graphics register 6) or its mode.

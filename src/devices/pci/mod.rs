@@ -10,10 +10,18 @@
 //! power management capabilities. (PCI Local Bus Specification 3.0.)
 
 mod config;
+mod i440fx;
 mod msix;
+mod piix3;
+mod piix4_pm;
+mod ports;
 
 pub use config::{Bar, ConfigSpace, Identity, Region, Space, Window};
+pub use i440fx::{HostBridge, ShadowArea};
 pub use msix::{Msix, MsixPlace};
+pub use piix3::{IsaBridge, Pirq};
+pub use piix4_pm::PowerManagement;
+pub use ports::{ConfigPorts, ConfigTarget};
 
 use super::Cx;
 use crate::bus::Size;
