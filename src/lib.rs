@@ -7,4 +7,5 @@
 pub mod bus;
 pub mod cpu;
 pub mod devices;
+pub mod firmware;
 pub mod memory;
