@@ -245,8 +245,13 @@ fn read_code(core: &Core<'_>, physical: PhysAddr, into: &mut [u8]) {
     }
 }
 
+/// One vendor, AMD; and no LZCNT and TZCNT, which CPUID does not claim: their bytes are BSR and
+/// BSF with a prefix that means nothing.
+const DECODER_OPTIONS: u32 =
+    DecoderOptions::AMD | DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD;
+
 fn decoder(bytes: &[u8], code: CodeSize) -> Decoder<'_> {
-    Decoder::with_ip(code.bits(), bytes, 0, DecoderOptions::AMD)
+    Decoder::with_ip(code.bits(), bytes, 0, DECODER_OPTIONS)
 }
 
 /// The instructions from the start of `bytes` up to the end of the block; none if the first

@@ -9,10 +9,13 @@
 
 mod alu;
 mod backend;
+mod bits;
 
 mod branch;
 mod form;
 mod mov;
+mod muldiv;
+mod shift;
 
 mod stack;
 
@@ -28,8 +31,15 @@ pub use backend::Backend;
 pub type Handler = fn(&mut Core<'_>, &Op) -> Exec;
 
 /// The tables of all families, asked in this order.
-const TABLES: &[fn(&Instruction) -> Option<Handler>] =
-    &[alu::handler, mov::handler, stack::handler, branch::handler];
+const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
+    alu::handler,
+    mov::handler,
+    stack::handler,
+    branch::handler,
+    shift::handler,
+    muldiv::handler,
+    bits::handler,
+];
 
 /// The function that executes `instruction`. Bytes that are no instruction raise #UD; an
 /// instruction that nobody implements stops the run.

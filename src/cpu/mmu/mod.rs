@@ -13,4 +13,3 @@ mod walk;
 pub use access::Place;
 pub use tlb::Tlb;
 pub use walk::Access;
-pub(crate) use walk::PHYSICAL_BITS;
