@@ -8,4 +8,5 @@ pub mod bus;
 pub mod cpu;
 pub mod devices;
 pub mod firmware;
+pub mod disk;
 pub mod memory;
