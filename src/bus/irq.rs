@@ -18,14 +18,18 @@ pub enum Wire {
     Isa(IsaIrq),
     /// The INTA# pin of the device in a PCI slot (active level: asserted is `true`).
     IntA(PciSlot),
+    /// A pin of the IOAPIC that no ISA interrupt shares, 16 to 23.
+    Pin(u8),
 }
 
 impl Wire {
-    /// The wire's bit in the masks of [`IrqLines`]: ISA 0 to 15, then PCI slots from 16.
+    /// The wire's bit in the masks of [`IrqLines`]: ISA 0 to 15, PCI slots from 16, IOAPIC
+    /// pins from 48.
     pub const fn bit(self) -> u64 {
         match self {
             Self::Isa(irq) => 1 << (irq & 15),
             Self::IntA(slot) => 1 << (16 + (slot & 31)),
+            Self::Pin(pin) => 1 << (48 + (pin & 7)),
         }
     }
 }

@@ -11,13 +11,25 @@
     clippy::indexing_slicing
 )]
 
-pub mod ide;
+pub mod acpi_pm;
+pub mod apic;
+pub mod cmos;
+pub mod debug_exit;
+pub mod debugcon;
+pub mod dma;
+pub mod hpet;
 pub mod pci;
+pub mod pic;
+pub mod pit;
+pub mod port92;
+pub mod post;
+pub mod ps2;
+pub mod reset_control;
+pub mod uart;
 #[cfg(test)]
 mod workbench;
 
 use crate::bus::{IrqLines, Messages, NEVER, Size, Tick, Wire};
-use crate::disk::{Completion, DiskId, Disks};
 use crate::memory::Memory;
 #[cfg(test)]
 pub(crate) use workbench::Workbench;
@@ -34,8 +46,6 @@ pub struct Cx<'a> {
     pub messages: &'a mut Messages,
     /// Physical memory, as a bus master sees it.
     pub memory: &'a mut Memory,
-    /// The disks behind the disk controllers.
-    pub disks: &'a mut Disks,
     /// What the board shall do once the access is over.
     pub requests: &'a mut Vec<BoardRequest>,
     /// What leaves the machine.
@@ -67,6 +77,8 @@ impl Cx<'_> {
 /// What a device asks of the board; carried out after the access, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoardRequest {
+    /// Open or close the A20 gate (8042 output port, port 92h); the last one to ask decides.
+    SetA20(bool),
     /// Address ranges moved: look at the device's registers again.
     Remap(Remap),
     /// Reset the whole machine (port CF9h, the ACPI reset register, a guest's triple fault).
@@ -82,8 +94,6 @@ pub enum BoardRequest {
 /// Whose registers moved an address range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remap {
-    /// The A20 gate.
-    A20,
     /// PAM or SMRAM registers of the host bridge.
     HostBridge,
     /// A BAR, an expansion ROM base or the command register of the PCI device in this slot
@@ -97,7 +107,7 @@ pub enum Remap {
     Vga,
     /// The local APIC's base address or enable.
     LocalApic,
-    /// The HPET's enable.
+    /// The HPET's legacy replacement, which takes the wires of the 8254 and the clock.
     Hpet,
 }
 
@@ -126,14 +136,6 @@ pub trait Mmio {
     fn read(&mut self, cx: &mut Cx<'_>, offset: u64, size: Size) -> u64;
     /// Writes the low `size` of `value` at `offset` from the start of the device's window.
     fn write(&mut self, cx: &mut Cx<'_>, offset: u64, size: Size, value: u64);
-}
-
-/// A device with disks behind it.
-pub trait DiskUser {
-    /// Whether `disk` is behind this device: its completions belong here.
-    fn owns(&self, disk: DiskId) -> bool;
-    /// Takes the completion of a request, at the tick at which it is due.
-    fn complete(&mut self, cx: &mut Cx<'_>, disk: DiskId, completion: Completion);
 }
 
 /// A device that acts at a time of its own.
