@@ -1,0 +1,121 @@
+//! Every device of the board, each a plain field.
+
+use serde::{Deserialize, Serialize};
+
+use super::BoardConfig;
+use super::wiring::{Slot, Wiring};
+use crate::bus::Tick;
+use crate::devices::acpi_pm::AcpiPm;
+use crate::devices::apic::{IoApic, LocalApic};
+use crate::devices::cmos::Cmos;
+use crate::devices::debug_exit::DebugExit;
+use crate::devices::debugcon::DebugConsole;
+use crate::devices::dma::Dma;
+use crate::devices::hpet::Hpet;
+use crate::devices::pci::{
+    ConfigPorts, DevFn, HostBridge, IsaBridge, PciFunction, PowerManagement,
+};
+use crate::devices::pic::Pic;
+use crate::devices::pit::Pit;
+use crate::devices::port92::Port92;
+use crate::devices::post::PostCode;
+use crate::devices::ps2::Ps2;
+use crate::devices::reset_control::ResetControl;
+use crate::devices::uart::Uart;
+use crate::devices::{Cx, Timed};
+use crate::memory::Memory;
+
+const COM1_IRQ: u8 = 4;
+
+/// The devices.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Devices {
+    pub(super) pic: Pic,
+    pub(super) pit: Pit,
+    pub(super) cmos: Cmos,
+    pub(super) dma: Dma,
+    pub(super) ps2: Ps2,
+    pub(super) port92: Port92,
+    pub(super) uart: Uart,
+    pub(super) post: PostCode,
+    pub(super) debug_console: DebugConsole,
+    pub(super) debug_exit: DebugExit,
+    pub(super) reset_control: ResetControl,
+    pub(super) power: AcpiPm,
+    pub(super) hpet: Hpet,
+    pub(super) local_apic: LocalApic,
+    pub(super) io_apic: IoApic,
+    pub(super) pci_ports: ConfigPorts,
+    pub(super) host_bridge: HostBridge,
+    pub(super) isa_bridge: IsaBridge,
+    pub(super) power_function: PowerManagement,
+}
+
+impl Devices {
+    pub(super) fn new(config: &BoardConfig) -> Self {
+        Self {
+            pic: Pic::new(),
+            pit: Pit::new(),
+            cmos: Cmos::new(&config.cmos()),
+            dma: Dma::new(),
+            ps2: Ps2::new(),
+            port92: Port92::new(),
+            uart: Uart::new(COM1_IRQ),
+            post: PostCode::default(),
+            debug_console: DebugConsole,
+            debug_exit: DebugExit,
+            reset_control: ResetControl::default(),
+            power: AcpiPm::new(),
+            hpet: Hpet::new(),
+            local_apic: LocalApic::new(),
+            io_apic: IoApic::new(),
+            pci_ports: ConfigPorts::default(),
+            host_bridge: HostBridge::new(),
+            isa_bridge: IsaBridge::new(),
+            power_function: PowerManagement::new(),
+        }
+    }
+
+    /// The slots and functions of PCI bus 0 that are taken.
+    pub(super) fn functions(&self) -> Vec<DevFn> {
+        vec![0x00, 0x08, 0x0b]
+    }
+
+    /// The PCI function at `devfn`.
+    pub(super) fn function(&mut self, devfn: DevFn) -> Option<(&mut dyn PciFunction, Slot)> {
+        Some(match devfn {
+            0x00 => (&mut self.host_bridge, Slot::Untimed),
+            0x08 => (&mut self.isa_bridge, Slot::Untimed),
+            0x0b => (&mut self.power_function, Slot::Untimed),
+            _ => return None,
+        })
+    }
+
+    /// Lets the device in `slot` act at its deadline.
+    pub(super) fn expire(&mut self, slot: Slot, cx: &mut Cx<'_>) {
+        match slot {
+            Slot::Untimed => {}
+            Slot::Pit => self.pit.expire(cx),
+            Slot::Cmos => self.cmos.expire(cx),
+            Slot::Ps2 => self.ps2.expire(cx),
+            Slot::Uart => self.uart.expire(cx),
+            Slot::PowerManagement => self.power.expire(cx),
+            Slot::Hpet => self.hpet.expire(cx),
+            Slot::LocalApic => self.local_apic.expire(cx),
+        }
+    }
+
+    /// The reset line: every device as at power-on, but the clock goes on and its memory stays.
+    pub(super) fn reset(
+        &mut self,
+        config: &BoardConfig,
+        wiring: &mut Wiring,
+        memory: &mut Memory,
+        now: Tick,
+    ) {
+        let cmos = self.cmos.clone();
+        *self = Self::new(config);
+        self.cmos = cmos;
+        self.cmos.reset(&mut wiring.cx(memory, now, Slot::Cmos));
+    }
+}

@@ -1,0 +1,410 @@
+//! The board: every device as a plain field, the address tables, and the wires between them.
+//!
+//! ```text
+//!   CPU --port, address--> Tables --match--> device --Cx--> wires, messages, requests
+//!                                                              |
+//!        8259s, IOAPIC, local APIC <--- after each access -----+
+//! ```
+//!
+//! An access runs in three steps: what is due by now acts first, the device answers, and then
+//! the board *settles*: it carries moved wires to the interrupt controllers, delivers messages
+//! to the local APIC, carries out what devices asked for, and works out the CPU's pins.
+
+mod access;
+mod config;
+mod devices;
+mod memory_map;
+mod tables;
+mod wiring;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{IsaIrq, Size, Tick, Wire};
+use crate::cpu::{Bus, Signals};
+use crate::devices::apic::Accepted;
+use crate::devices::pci::IsaBridge;
+use crate::devices::ps2::Key;
+use crate::devices::{BoardRequest, Outlet, Remap};
+use crate::memory::{Memory, MemoryError, PhysAddr};
+pub use config::BoardConfig;
+use devices::Devices;
+pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
+use tables::Tables;
+use wiring::{Slot, Wiring};
+
+/// The levels that the interrupt controllers have seen: ISA 0 to 15, IOAPIC pins 16 to 23.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Carried(u32);
+
+/// A PC's board without its CPU and memory.
+#[derive(Debug)]
+pub struct Board {
+    config: BoardConfig,
+    layout: ArenaLayout,
+    devices: Devices,
+    wiring: Wiring,
+    tables: Tables,
+    carried: Carried,
+    a20: bool,
+    remapped: bool,
+    /// What the machine has to do before the next instruction.
+    stops: Vec<BoardRequest>,
+    signals: Signals,
+}
+
+/// The part of a board that a saved machine holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BoardState {
+    devices: Devices,
+    wiring: Wiring,
+    carried: Carried,
+    a20: bool,
+}
+
+impl Board {
+    /// A board at power-on, and its memory with the ROM images in place.
+    pub fn new(
+        config: BoardConfig,
+        bios: &[u8],
+        vga_bios: &[u8],
+    ) -> Result<(Self, Memory), MemoryError> {
+        let layout = ArenaLayout::new(config.ram, bios.len(), vga_bios.len());
+        let mut memory = layout.allocate()?;
+        layout.load_roms(&mut memory, bios, vga_bios);
+        let mut board = Self {
+            devices: Devices::new(&config),
+            tables: Tables::new(config.debug_exit_port),
+            config,
+            layout,
+            wiring: Wiring::new(),
+            carried: Carried::default(),
+            a20: true,
+            remapped: true,
+            stops: Vec::new(),
+            signals: Signals {
+                interrupt: false,
+                nmi: false,
+                deadline: crate::bus::NEVER,
+                stop: false,
+            },
+        };
+        board.lay_out(&mut memory);
+        Ok((board, memory))
+    }
+
+    /// Where RAM, device RAM and ROM lie in the arena.
+    pub fn layout(&self) -> &ArenaLayout {
+        &self.layout
+    }
+
+    /// Lets every device act that is due by `now`.
+    pub fn advance(&mut self, memory: &mut Memory, now: Tick) {
+        while let Some(slot) = self.wiring.take_due(now) {
+            let mut cx = self.wiring.cx(memory, now, slot);
+            self.devices.expire(slot, &mut cx);
+        }
+        self.settle(memory, now);
+    }
+
+    /// Takes what the machine has to do: resets, power-off, debug exit.
+    pub fn take_stops(&mut self) -> Vec<BoardRequest> {
+        self.signals.stop = false;
+        std::mem::take(&mut self.stops)
+    }
+
+    /// What left the machine since its reader emptied it.
+    pub fn outlet(&mut self) -> &mut Outlet {
+        &mut self.wiring.outlet
+    }
+
+    /// The reset line. RAM, the date and the CMOS memory stay.
+    pub fn reset(&mut self, memory: &mut Memory, now: Tick) {
+        let outlet = std::mem::take(&mut self.wiring.outlet);
+        self.wiring = Wiring::new();
+        self.wiring.outlet = outlet;
+        self.devices
+            .reset(&self.config, &mut self.wiring, memory, now);
+        self.carried = Carried::default();
+        self.a20 = true;
+        self.stops.clear();
+        self.lay_out(memory);
+        self.settle(memory, now);
+    }
+
+    /// The CPU alone was reset: its APIC follows it.
+    pub fn reset_cpu(&mut self, memory: &mut Memory, now: Tick) {
+        let mut cx = self.wiring.cx(memory, now, Slot::LocalApic);
+        self.devices.local_apic.reset(&mut cx);
+        self.settle(memory, now);
+    }
+
+    /// A byte arrives on the first serial port.
+    pub fn receive_serial(&mut self, memory: &mut Memory, now: Tick, byte: u8) {
+        let mut cx = self.wiring.cx(memory, now, Slot::Uart);
+        self.devices.uart.receive(&mut cx, byte);
+        self.settle(memory, now);
+    }
+
+    /// A key goes down.
+    pub fn press_key(&mut self, memory: &mut Memory, now: Tick, key: Key) {
+        let mut cx = self.wiring.cx(memory, now, Slot::Ps2);
+        self.devices.ps2.press(&mut cx, key);
+        self.settle(memory, now);
+    }
+
+    /// A key comes up.
+    pub fn release_key(&mut self, memory: &mut Memory, now: Tick, key: Key) {
+        let mut cx = self.wiring.cx(memory, now, Slot::Ps2);
+        self.devices.ps2.release(&mut cx, key);
+        self.settle(memory, now);
+    }
+
+    /// The power button.
+    pub fn press_power_button(&mut self, memory: &mut Memory, now: Tick) {
+        let mut cx = self.wiring.cx(memory, now, Slot::PowerManagement);
+        self.devices.power.press_power_button(&mut cx);
+        self.settle(memory, now);
+    }
+
+    /// The date, in seconds since 1970, as the outside knows it.
+    pub fn set_date(&mut self, memory: &mut Memory, now: Tick, date: u64) {
+        let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
+        self.devices.cmos.set_date(&mut cx, date);
+        self.settle(memory, now);
+    }
+
+    /// After anything touched a device: carries wires, messages and requests where they belong.
+    fn settle(&mut self, memory: &mut Memory, now: Tick) {
+        loop {
+            if self.wiring.irq.moved() {
+                self.carry_wires();
+            }
+            if let Some(vector) = self.devices.local_apic.take_eoi() {
+                let messages = &mut self.wiring.messages;
+                self.devices.io_apic.end_of_interrupt(vector, messages);
+            }
+            for message in self.wiring.messages.drain(..) {
+                self.devices.local_apic.receive(message);
+            }
+            if self.wiring.requests.is_empty() && !self.wiring.irq.moved() {
+                break;
+            }
+            self.carry_out_requests(memory, now);
+        }
+        self.wiring.update_next_deadline();
+        self.update_signals();
+    }
+
+    fn update_signals(&mut self) {
+        let apic = &mut self.devices.local_apic;
+        let external = self.devices.pic.output();
+        apic.set_lint0(external);
+        self.signals = Signals {
+            interrupt: apic.has_interrupt() || (external && apic.passes_external()),
+            nmi: apic.has_nmi(),
+            deadline: self.wiring.next_deadline(),
+            stop: !self.stops.is_empty(),
+        };
+    }
+
+    /// Shows the interrupt controllers each wire's edges, then its level.
+    fn carry_wires(&mut self) {
+        let (rose, fell) = self.wiring.irq.take_edges();
+        let levels = self.wiring.irq.levels();
+        let pulsed = rose & fell;
+        if pulsed != 0 {
+            self.carry(levels ^ pulsed);
+        }
+        self.carry(levels);
+    }
+
+    fn carry(&mut self, levels: u64) {
+        let now = self.controller_inputs(levels);
+        let changed = self.carried.0 ^ now;
+        self.carried = Carried(now);
+        for input in (0..24_u8).filter(|input| changed & 1 << input != 0) {
+            let asserted = now & 1 << input != 0;
+            if input < 16 {
+                self.devices.pic.set_line(input, asserted);
+            }
+            // The timer's interrupt comes in where the cascade would be.
+            let pin = if input == 0 { 2 } else { input };
+            let messages = &mut self.wiring.messages;
+            self.devices.io_apic.set_pin(pin, asserted, messages);
+        }
+    }
+
+    /// The levels at the controllers: ISA wires with the PCI wires routed onto them, and the
+    /// IOAPIC's own pins.
+    fn controller_inputs(&self, levels: u64) -> u32 {
+        let mut inputs = (levels & 0xffff) as u32 | (levels >> 48 << 16) as u32 & 0xff_0000;
+        let pci = (levels >> 16) as u32;
+        for slot in (0..32_u8).filter(|slot| pci & 1 << slot != 0) {
+            let route: Option<IsaIrq> = self.devices.isa_bridge.route(IsaBridge::pirq_of(slot));
+            if let Some(irq) = route {
+                inputs |= 1 << irq;
+            }
+        }
+        inputs
+    }
+
+    fn carry_out_requests(&mut self, memory: &mut Memory, now: Tick) {
+        for request in std::mem::take(&mut self.wiring.requests) {
+            match request {
+                BoardRequest::SetA20(open) if open == self.a20 => {}
+                BoardRequest::SetA20(open) => {
+                    self.a20 = open;
+                    memory.map.set_a20(open);
+                    self.remapped = true;
+                }
+                BoardRequest::Remap(Remap::Hpet) => self.connect_legacy_timers(memory, now),
+                BoardRequest::Remap(Remap::InterruptRoutes) => {
+                    let levels = self.wiring.irq.levels();
+                    self.carry(levels);
+                }
+                BoardRequest::Remap(_) => self.lay_out(memory),
+                stop => self.stops.push(stop),
+            }
+        }
+    }
+
+    /// Gives IRQ 0 and IRQ 8 to the HPET, or back to the 8254 and the clock.
+    fn connect_legacy_timers(&mut self, memory: &mut Memory, now: Tick) {
+        let own = !self.devices.hpet.replaces_legacy();
+        let mut cx = self.wiring.cx(memory, now, Slot::Pit);
+        self.devices.pit.connect_irq0(&mut cx, own);
+        let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
+        self.devices.cmos.connect_irq8(&mut cx, own);
+    }
+
+    /// Lays out the memory map and the tables for what the registers say now.
+    fn lay_out(&mut self, memory: &mut Memory) {
+        self.layout.map(memory, &self.devices.host_bridge);
+        memory.map.set_a20(self.a20);
+        let mut windows = Vec::new();
+        for devfn in self.devices.functions() {
+            if let Some((function, _)) = self.devices.function(devfn) {
+                windows.extend(function.config().windows().into_iter().map(|w| (devfn, w)));
+            }
+        }
+        self.tables.lay_out(
+            self.devices.power_function.pm_base(),
+            self.devices.local_apic.window(),
+            windows.into_iter(),
+        );
+        self.remapped = true;
+    }
+}
+
+impl Bus for Board {
+    fn read_port(&mut self, memory: &mut Memory, now: Tick, port: u16, size: Size) -> u32 {
+        self.catch_up(memory, now);
+        let value = self.port_read(memory, now, port, size);
+        self.settle(memory, now);
+        value
+    }
+
+    fn write_port(&mut self, memory: &mut Memory, now: Tick, port: u16, size: Size, value: u32) {
+        self.catch_up(memory, now);
+        self.port_write(memory, now, port, size, value);
+        self.settle(memory, now);
+    }
+
+    fn read_port_block(
+        &mut self,
+        _memory: &mut Memory,
+        _now: Tick,
+        _port: u16,
+        _size: Size,
+        _into: &mut [u8],
+    ) -> usize {
+        0
+    }
+
+    fn write_port_block(
+        &mut self,
+        _memory: &mut Memory,
+        _now: Tick,
+        _port: u16,
+        _size: Size,
+        _from: &[u8],
+    ) -> usize {
+        0
+    }
+
+    fn read_memory(&mut self, memory: &mut Memory, now: Tick, at: PhysAddr, size: Size) -> u64 {
+        self.catch_up(memory, now);
+        let value = self.mmio_read(memory, now, at, size);
+        self.settle(memory, now);
+        value
+    }
+
+    fn write_memory(
+        &mut self,
+        memory: &mut Memory,
+        now: Tick,
+        at: PhysAddr,
+        size: Size,
+        value: u64,
+    ) {
+        self.catch_up(memory, now);
+        self.mmio_write(memory, now, at, size, value);
+        self.settle(memory, now);
+    }
+
+    fn acknowledge_interrupt(&mut self, memory: &mut Memory, now: Tick) -> Option<u8> {
+        let vector = match self.devices.local_apic.acknowledge()? {
+            Accepted::Vector(vector) => vector,
+            Accepted::External => self.devices.pic.acknowledge(),
+        };
+        self.settle(memory, now);
+        Some(vector)
+    }
+
+    fn acknowledge_nmi(&mut self) {
+        self.devices.local_apic.take_nmi();
+        self.signals.nmi = false;
+    }
+
+    fn signals(&self) -> Signals {
+        self.signals
+    }
+
+    fn take_remapped(&mut self) -> bool {
+        std::mem::take(&mut self.remapped)
+    }
+
+    fn apic_base(&self) -> u64 {
+        self.devices.local_apic.base()
+    }
+
+    fn set_apic_base(&mut self, memory: &mut Memory, now: Tick, value: u64) {
+        let mut cx = self.wiring.cx(memory, now, Slot::LocalApic);
+        self.devices.local_apic.set_base(&mut cx, value);
+        self.lay_out(memory);
+        self.settle(memory, now);
+    }
+
+    fn task_priority(&self) -> u8 {
+        self.devices.local_apic.task_priority() >> 4
+    }
+
+    fn set_task_priority(&mut self, memory: &mut Memory, now: Tick, class: u8) {
+        self.devices.local_apic.set_task_priority(class << 4);
+        self.settle(memory, now);
+    }
+
+    fn set_ferr(&mut self, memory: &mut Memory, now: Tick, asserted: bool) {
+        self.wiring.irq.set(Wire::Isa(13), asserted);
+        self.settle(memory, now);
+    }
+}
+
+impl Board {
+    /// Lets overdue devices act before an access can look at them.
+    fn catch_up(&mut self, memory: &mut Memory, now: Tick) {
+        if self.wiring.next_deadline() <= now {
+            self.advance(memory, now);
+        }
+    }
+}

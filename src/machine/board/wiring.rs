@@ -1,0 +1,101 @@
+//! What the devices are plugged into: interrupt wires, deadlines, and the trays in which they
+//! leave messages and requests.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{IrqLines, Messages, NEVER, Tick};
+use crate::devices::{BoardRequest, Cx, Outlet};
+use crate::memory::Memory;
+
+/// A device that can be woken, and its place in the list of deadlines. Of two that are due at
+/// the same tick the first in this list acts first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Shared by all devices that never wait.
+    Untimed,
+    Pit,
+    Cmos,
+    Ps2,
+    Uart,
+    PowerManagement,
+    Hpet,
+    LocalApic,
+}
+
+impl Slot {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Untimed,
+        Self::Pit,
+        Self::Cmos,
+        Self::Ps2,
+        Self::Uart,
+        Self::PowerManagement,
+        Self::Hpet,
+        Self::LocalApic,
+    ];
+}
+
+/// The wires and the trays.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Wiring {
+    pub(super) irq: IrqLines,
+    pub(super) messages: Messages,
+    deadlines: [Tick; Slot::ALL.len()],
+    /// The earliest of the deadlines.
+    next: Tick,
+    #[serde(skip)]
+    pub(super) requests: Vec<BoardRequest>,
+    #[serde(skip)]
+    pub(super) outlet: Outlet,
+}
+
+impl Wiring {
+    pub(super) fn new() -> Self {
+        Self {
+            irq: IrqLines::default(),
+            messages: Messages::new(),
+            deadlines: [NEVER; Slot::ALL.len()],
+            next: NEVER,
+            requests: Vec::new(),
+            outlet: Outlet::default(),
+        }
+    }
+
+    /// The context of one access to the device in `slot`.
+    pub(super) fn cx<'a>(&'a mut self, memory: &'a mut Memory, now: Tick, slot: Slot) -> Cx<'a> {
+        Cx {
+            now,
+            deadline: &mut self.deadlines[slot as usize],
+            irq: &mut self.irq,
+            messages: &mut self.messages,
+            memory,
+            requests: &mut self.requests,
+            outlet: &mut self.outlet,
+        }
+    }
+
+    /// The tick at which the first device wants to act.
+    pub(super) fn next_deadline(&self) -> Tick {
+        self.next
+    }
+
+    /// Looks at the deadlines again, after a device was touched.
+    pub(super) fn update_next_deadline(&mut self) {
+        self.next = self.deadlines.into_iter().min().unwrap_or(NEVER);
+    }
+
+    /// Takes the deadline of the device that is due first, if one is by `now`.
+    pub(super) fn take_due(&mut self, now: Tick) -> Option<Slot> {
+        let (_, slot) = self
+            .deadlines
+            .into_iter()
+            .zip(Slot::ALL)
+            .min_by_key(|(tick, _)| *tick)?;
+        let deadline = &mut self.deadlines[slot as usize];
+        if *deadline > now || *deadline == NEVER {
+            return None;
+        }
+        *deadline = NEVER;
+        Some(slot)
+    }
+}
