@@ -7,6 +7,7 @@
 pub mod bus;
 pub mod cpu;
 pub mod devices;
+pub mod disk;
 pub mod firmware;
 pub mod machine;
 pub mod memory;

@@ -18,6 +18,7 @@ pub mod debug_exit;
 pub mod debugcon;
 pub mod dma;
 pub mod hpet;
+pub mod ide;
 pub mod pci;
 pub mod pic;
 pub mod pit;
@@ -30,6 +31,7 @@ pub mod uart;
 mod workbench;
 
 use crate::bus::{IrqLines, Messages, NEVER, Size, Tick, Wire};
+use crate::disk::{Completion, DiskId, Disks};
 use crate::memory::Memory;
 #[cfg(test)]
 pub(crate) use workbench::Workbench;
@@ -46,6 +48,8 @@ pub struct Cx<'a> {
     pub messages: &'a mut Messages,
     /// Physical memory, as a bus master sees it.
     pub memory: &'a mut Memory,
+    /// The disks behind the disk controllers.
+    pub disks: &'a mut Disks,
     /// What the board shall do once the access is over.
     pub requests: &'a mut Vec<BoardRequest>,
     /// What leaves the machine.
@@ -136,6 +140,14 @@ pub trait Mmio {
     fn read(&mut self, cx: &mut Cx<'_>, offset: u64, size: Size) -> u64;
     /// Writes the low `size` of `value` at `offset` from the start of the device's window.
     fn write(&mut self, cx: &mut Cx<'_>, offset: u64, size: Size, value: u64);
+}
+
+/// A device with disks behind it.
+pub trait DiskUser {
+    /// Whether `disk` is behind this device: its completions belong here.
+    fn owns(&self, disk: DiskId) -> bool;
+    /// Takes the completion of a request, at the tick at which it is due.
+    fn complete(&mut self, cx: &mut Cx<'_>, disk: DiskId, completion: Completion);
 }
 
 /// A device that acts at a time of its own.

@@ -3,6 +3,7 @@
 
 use super::{BoardRequest, Cx, Outlet};
 use crate::bus::{IrqLines, Messages, NEVER, Tick};
+use crate::disk::Disks;
 use crate::memory::Memory;
 
 /// All that a [`Cx`] borrows. Tests read it after each access.
@@ -14,6 +15,7 @@ pub(crate) struct Workbench {
     pub(crate) irq: IrqLines,
     pub(crate) messages: Messages,
     pub(crate) memory: Memory,
+    pub(crate) disks: Disks,
     pub(crate) requests: Vec<BoardRequest>,
     pub(crate) outlet: Outlet,
 }
@@ -34,6 +36,7 @@ impl Workbench {
             irq: IrqLines::default(),
             messages: Messages::new(),
             memory,
+            disks: Disks::default(),
             requests: Vec::new(),
             outlet: Outlet::default(),
         }
@@ -47,6 +50,7 @@ impl Workbench {
             irq: &mut self.irq,
             messages: &mut self.messages,
             memory: &mut self.memory,
+            disks: &mut self.disks,
             requests: &mut self.requests,
             outlet: &mut self.outlet,
         }

@@ -6,6 +6,8 @@
 
 mod linux;
 mod ram;
+mod rom;
 
 pub use linux::{BootError, BootState, FlatSegment, LinuxBoot};
 pub use ram::{E820Entry, E820Kind, RamLayout};
+pub use rom::BIOS;

@@ -52,11 +52,13 @@ impl Pages {
         fresh
     }
 
-    /// Notes that no decoded code is left in the page that holds `offset`.
-    pub fn clear_code(&mut self, offset: ArenaOffset) {
-        let page = (offset / PAGE_SIZE) as usize;
-        self.code[page] = 0;
-        self.state[page] &= !CODE;
+    /// Says which 64-byte chunks of `page` still hold decoded code.
+    pub fn set_code(&mut self, page: u64, chunks: u64) {
+        let page = page as usize;
+        self.code[page] = chunks;
+        if chunks == 0 {
+            self.state[page] &= !CODE;
+        }
     }
 
     /// Asks to write the page that holds `offset` unseen from now on: true if nobody watches
@@ -106,8 +108,8 @@ impl Pages {
     }
 }
 
-/// The chunks that `len` bytes at `offset` touch, within their page.
-fn chunks(offset: ArenaOffset, len: u64) -> u64 {
+/// The 64-byte chunks that `len` bytes at `offset` touch, within their page, one bit each.
+pub fn chunks(offset: ArenaOffset, len: u64) -> u64 {
     let first = offset % PAGE_SIZE / CHUNK;
     let last = (offset % PAGE_SIZE + len.max(1) - 1).min(PAGE_SIZE - 1) / CHUNK;
     (u64::MAX << first) & (u64::MAX >> (63 - last))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::{IrqLines, Messages, NEVER, Tick};
 use crate::devices::{BoardRequest, Cx, Outlet};
+use crate::disk::Disks;
 use crate::memory::Memory;
 
 /// A device that can be woken, and its place in the list of deadlines. Of two that are due at
@@ -43,6 +44,9 @@ pub(super) struct Wiring {
     deadlines: [Tick; Slot::ALL.len()],
     /// The earliest of the deadlines.
     next: Tick,
+    /// The disks behind the controllers; their own state is saved beside this.
+    #[serde(skip)]
+    pub(super) disks: Disks,
     #[serde(skip)]
     pub(super) requests: Vec<BoardRequest>,
     #[serde(skip)]
@@ -56,6 +60,7 @@ impl Wiring {
             messages: Messages::new(),
             deadlines: [NEVER; Slot::ALL.len()],
             next: NEVER,
+            disks: Disks::default(),
             requests: Vec::new(),
             outlet: Outlet::default(),
         }
@@ -69,6 +74,7 @@ impl Wiring {
             irq: &mut self.irq,
             messages: &mut self.messages,
             memory,
+            disks: &mut self.disks,
             requests: &mut self.requests,
             outlet: &mut self.outlet,
         }

@@ -1,0 +1,238 @@
+//! From an iced-x86 instruction to an [`Op`].
+
+use iced_x86::{Code, Instruction, OpKind, Register};
+
+use super::op::{Op, Repeat};
+use crate::cpu::exec;
+use crate::cpu::mode::CodeSize;
+use crate::cpu::regs::{BIAS, BIAS_VALUE, BLOCK_IP, HIGH_BYTE, ZERO};
+use crate::cpu::segment::{CS, DS, ES, FLAT, FLAT_STACK, FS, GS, SS};
+
+/// Packs `instruction`, decoded as if the block started at address 0, for code of size
+/// `code`.
+pub fn lower(instruction: &Instruction, code: CodeSize) -> Op {
+    let next = instruction.next_ip() as u8;
+    let run = exec::handler(instruction);
+    let mut op = Op::new(run, instruction.code(), next, instruction.len() as u8);
+    set_registers(&mut op, instruction);
+    set_immediates(&mut op, instruction);
+    set_memory(&mut op, instruction, code);
+    op.set_repeat(match () {
+        () if instruction.has_repne_prefix() => Repeat::NotEqual,
+        () if instruction.has_rep_prefix() => Repeat::Equal,
+        () => Repeat::None,
+    });
+    op
+}
+
+/// The first register operand goes to `dst`, unless it stands behind a memory operand; the
+/// next to `src`, the one after to `extra`.
+fn set_registers(op: &mut Op, instruction: &Instruction) {
+    let mut places = [&mut op.dst, &mut op.src, &mut op.extra].into_iter();
+    for n in 0..instruction.op_count() {
+        match instruction.op_kind(n) {
+            OpKind::Register => {
+                if let Some(place) = places.next() {
+                    *place = number(instruction.op_register(n));
+                }
+            }
+            kind if n == 0 && is_memory(kind) => {
+                places.next();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn set_immediates(op: &mut Op, instruction: &Instruction) {
+    for n in 0..instruction.op_count() {
+        match instruction.op_kind(n) {
+            OpKind::Immediate8
+            | OpKind::Immediate16
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to16
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64 => op.immediate = instruction.immediate(n),
+            OpKind::Immediate8_2nd => op.extra = instruction.immediate8_2nd(),
+            OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
+                op.immediate = instruction.near_branch_target();
+            }
+            OpKind::FarBranch16 | OpKind::FarBranch32 => {
+                let offset = match instruction.op_kind(n) {
+                    OpKind::FarBranch16 => u64::from(instruction.far_branch16()),
+                    _ => u64::from(instruction.far_branch32()),
+                };
+                op.immediate = u64::from(instruction.far_branch_selector()) << 32 | offset;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize) {
+    let string = (0..instruction.op_count())
+        .map(|n| instruction.op_kind(n))
+        .find(|&kind| is_string(kind));
+    if let Some(kind) = string {
+        let segment = segment_index(instruction.memory_segment(), code);
+        op.set_address(0, string_address_size(kind), segment);
+        return;
+    }
+    if !(0..instruction.op_count()).any(|n| instruction.op_kind(n) == OpKind::Memory) {
+        return;
+    }
+    let base = instruction.memory_base();
+    let index = instruction.memory_index();
+    let size = address_size(instruction, code);
+    let scale = instruction.memory_index_scale().trailing_zeros() as u8;
+    op.set_address(
+        scale,
+        size,
+        segment_index(instruction.memory_segment(), code),
+    );
+    // XLAT adds AL, not the whole register, by itself.
+    op.index = match index {
+        Register::None | Register::AL => ZERO,
+        _ => number(index),
+    };
+    match base {
+        Register::RIP | Register::EIP => {
+            op.base = BLOCK_IP;
+            set_displacement(op, instruction.memory_displacement64(), size);
+        }
+        Register::None => {
+            op.base = ZERO;
+            let displacement = instruction.memory_displacement64();
+            op.displacement = displacement as i32;
+            if is_absolute_move(instruction.code()) {
+                op.immediate = displacement;
+            }
+        }
+        _ => {
+            op.base = number(base);
+            op.displacement = instruction.memory_displacement64() as i32;
+        }
+    }
+}
+
+/// A displacement from the block's start can leave the range of 32 bits by the length of the
+/// block: then the bias register takes 2^31 of it.
+fn set_displacement(op: &mut Op, from_block: u64, size: u8) {
+    let wide = if size == 2 {
+        from_block as i64
+    } else {
+        i64::from(from_block as i32)
+    };
+    match i32::try_from(wide) {
+        Ok(fits) => op.displacement = fits,
+        Err(_) => {
+            op.index = BIAS;
+            op.displacement = wide.wrapping_sub(BIAS_VALUE as i64) as i32;
+        }
+    }
+}
+
+/// The number of a register operand, as [`Op`] says.
+fn number(register: Register) -> u8 {
+    match register {
+        Register::AH => HIGH_BYTE,
+        Register::CH => HIGH_BYTE | 1,
+        Register::DH => HIGH_BYTE | 2,
+        Register::BH => HIGH_BYTE | 3,
+        Register::AL | Register::CL | Register::DL | Register::BL => {
+            register as u8 - Register::AL as u8
+        }
+        _ if register.is_gpr8() => register as u8 - Register::SPL as u8 + 4,
+        _ => register.number() as u8,
+    }
+}
+
+fn is_memory(kind: OpKind) -> bool {
+    kind == OpKind::Memory || is_string(kind)
+}
+
+fn is_string(kind: OpKind) -> bool {
+    string_kind_size(kind).is_some()
+}
+
+fn string_address_size(kind: OpKind) -> u8 {
+    string_kind_size(kind).unwrap_or(0)
+}
+
+fn string_kind_size(kind: OpKind) -> Option<u8> {
+    match kind {
+        OpKind::MemorySegSI | OpKind::MemorySegDI | OpKind::MemoryESDI => Some(0),
+        OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI => Some(1),
+        OpKind::MemorySegRSI | OpKind::MemorySegRDI | OpKind::MemoryESRDI => Some(2),
+        _ => None,
+    }
+}
+
+fn segment_index(register: Register, code: CodeSize) -> u8 {
+    match (register, code) {
+        (Register::FS, _) => FS,
+        (Register::GS, _) => GS,
+        (Register::SS, CodeSize::Bits64) => FLAT_STACK,
+        (_, CodeSize::Bits64) => FLAT,
+        (Register::ES, _) => ES,
+        (Register::CS, _) => CS,
+        (Register::SS, _) => SS,
+        _ => DS,
+    }
+}
+
+/// The address size of a memory operand: 0 for 16 bits, 1 for 32, 2 for 64.
+fn address_size(instruction: &Instruction, code: CodeSize) -> u8 {
+    for register in [instruction.memory_base(), instruction.memory_index()] {
+        match register {
+            Register::None => {}
+            Register::RIP => return 2,
+            Register::EIP => return 1,
+            r if r.is_gpr16() => return 0,
+            r if r.is_gpr32() => return 1,
+            _ => return 2,
+        }
+    }
+    match instruction.memory_displ_size() {
+        2 => 0,
+        4 => 1,
+        8 => 2,
+        _ => match code {
+            CodeSize::Bits16 => 0,
+            CodeSize::Bits32 => 1,
+            CodeSize::Bits64 => 2,
+        },
+    }
+}
+
+/// Whether an instruction ends its block: branches, and whatever can change the mode, the
+/// translation, the interrupt flag or guest time.
+pub(super) fn ends_block(instruction: &Instruction) -> bool {
+    use iced_x86::FlowControl;
+    if instruction.flow_control() != FlowControl::Next || is_string_repeat(instruction) {
+        return true;
+    }
+    exec::ends_block(instruction.code())
+}
+
+fn is_string_repeat(instruction: &Instruction) -> bool {
+    instruction.is_string_instruction()
+        && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
+}
+
+/// MOV between the accumulator and an absolute address, up to 64 bits of it.
+fn is_absolute_move(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Mov_AL_moffs8
+            | Code::Mov_AX_moffs16
+            | Code::Mov_EAX_moffs32
+            | Code::Mov_RAX_moffs64
+            | Code::Mov_moffs8_AL
+            | Code::Mov_moffs16_AX
+            | Code::Mov_moffs32_EAX
+            | Code::Mov_moffs64_RAX
+    )
+}

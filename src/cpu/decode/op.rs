@@ -1,0 +1,133 @@
+//! One decoded instruction, in 32 bytes.
+
+use iced_x86::Code;
+
+use crate::cpu::Handler;
+
+/// The repeat prefix that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// None.
+    None,
+    /// REP or REPE (F3h).
+    Equal,
+    /// REPNE (F2h).
+    NotEqual,
+}
+
+/// A decoded instruction: what executes it, and its operands by number.
+///
+/// Register operands are the numbers of [`crate::cpu::regs`] (general), or plain indices of
+/// segment, control, debug, x87, MMX and XMM registers, as the instruction has it. With a
+/// memory operand, the register operand is `src` if memory is the destination.
+#[derive(Clone, Copy)]
+pub struct Op {
+    /// What executes it.
+    pub run: Handler,
+    /// The immediate operand, sign-extended; of near branches the target relative to the
+    /// block's start; of far pointers `selector << 32 | offset`; of MOV with an absolute
+    /// address that address.
+    pub immediate: u64,
+    /// The displacement of the memory operand; with base [`crate::cpu::regs::BLOCK_IP`] it
+    /// counts from the block's start.
+    pub displacement: i32,
+    /// iced-x86's number of the encoding.
+    code: u16,
+    /// The offset of the next instruction from the block's start.
+    pub next: u8,
+    /// The length of the instruction in bytes.
+    pub length: u8,
+    /// The destination register.
+    pub dst: u8,
+    /// The source register.
+    pub src: u8,
+    /// The base register of the memory operand.
+    pub base: u8,
+    /// The index register of the memory operand.
+    pub index: u8,
+    /// Scale (bits 1..0), address size (bits 3..2), segment (bits 6..4).
+    address: u8,
+    /// Repeat prefix (bits 1..0).
+    prefixes: u8,
+    /// A second small operand: the third register, ENTER's nesting level, a second immediate.
+    pub extra: u8,
+}
+
+const _: () = assert!(size_of::<Op>() <= 32);
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Op({:?} at +{})", self.code(), self.start())
+    }
+}
+
+impl Op {
+    /// An instruction of encoding `code` that ends at `next` and is `length` bytes long, with
+    /// no operands yet.
+    pub(super) fn new(run: Handler, code: Code, next: u8, length: u8) -> Self {
+        use crate::cpu::regs::ZERO;
+        Self {
+            run,
+            immediate: 0,
+            displacement: 0,
+            code: code as u16,
+            next,
+            length,
+            dst: 0,
+            src: 0,
+            base: ZERO,
+            index: ZERO,
+            address: 0,
+            prefixes: 0,
+            extra: 0,
+        }
+    }
+
+    /// Sets how the memory operand is addressed: log2 of the scale, the address size (0: 16,
+    /// 1: 32, 2: 64 bits) and the segment's index.
+    pub(super) fn set_address(&mut self, scale: u8, size: u8, segment: u8) {
+        self.address = scale & 3 | (size & 3) << 2 | (segment & 7) << 4;
+    }
+
+    /// Sets the repeat prefix.
+    pub(super) fn set_repeat(&mut self, repeat: Repeat) {
+        self.prefixes = repeat as u8;
+    }
+
+    /// iced-x86's name of the encoding.
+    pub fn code(&self) -> Code {
+        Code::try_from(usize::from(self.code)).unwrap_or(Code::INVALID)
+    }
+
+    /// The offset of the instruction from the block's start.
+    pub fn start(&self) -> u64 {
+        u64::from(self.next - self.length)
+    }
+
+    /// Log2 of the index register's factor.
+    #[inline(always)]
+    pub fn scale(&self) -> u8 {
+        self.address & 3
+    }
+
+    /// The address size: 0 for 16 bits, 1 for 32, 2 for 64.
+    #[inline(always)]
+    pub fn address_size(&self) -> u8 {
+        self.address >> 2 & 3
+    }
+
+    /// The segment of the memory operand, an index of [`crate::cpu::segment`].
+    #[inline(always)]
+    pub fn segment(&self) -> u8 {
+        self.address >> 4 & 7
+    }
+
+    /// The repeat prefix.
+    pub fn repeat(&self) -> Repeat {
+        match self.prefixes & 3 {
+            0 => Repeat::None,
+            1 => Repeat::Equal,
+            _ => Repeat::NotEqual,
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Reading and writing the memory that instructions name.
+//!
+//! The fast path is a segment bound, one TLB comparison that covers page and alignment, and a
+//! host load or store. Everything else (misses, page crossings, memory-mapped devices, pages
+//! that hold decoded code) is in the cold functions below. A write that crosses pages checks
+//! both before it changes a byte.
+
+use super::walk::Access;
+use crate::bus::Size;
+use crate::cpu::decode::Op;
+use crate::cpu::fault::{GP, SS};
+use crate::cpu::segment::{FLAT_STACK, SS as STACK};
+use crate::cpu::width::Width;
+use crate::cpu::{Core, Exec, Raised};
+use crate::memory::{PAGE_SIZE, PhysAddr};
+
+/// Where a read-modify-write operand lies; what was read there was checked for writing.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The host address, or 0 where the store takes the slow path.
+    host: usize,
+    linear: u64,
+    user: u8,
+}
+
+/// Bits of the effective address that each address size keeps: 16, 32, 64.
+const ADDRESS_MASK: [u64; 4] = [0xffff, 0xffff_ffff, u64::MAX, u64::MAX];
+
+impl Core<'_> {
+    /// The effective address of the operand: base + index * scale + displacement, cut to the
+    /// address size (Intel SDM volume 1, section 3.7.5).
+    #[inline(always)]
+    pub fn effective_address(&self, op: &Op) -> u64 {
+        let base = self.cpu.regs.get(op.base);
+        let index = self.cpu.regs.get(op.index) << op.scale();
+        let sum = base
+            .wrapping_add(index)
+            .wrapping_add(op.displacement as i64 as u64);
+        sum & ADDRESS_MASK[usize::from(op.address_size())]
+    }
+
+    /// The linear address of `bytes` bytes at `offset` of a segment, checked for `access`.
+    #[inline(always)]
+    pub fn linear(&mut self, access: Access, segment: u8, offset: u64, bytes: u64) -> Exec<u64> {
+        let s = self.cpu.segment(segment);
+        let end = match access {
+            Access::Write => s.write_end(),
+            _ => s.read_end(),
+        };
+        if offset.wrapping_add(bytes) > end {
+            self.check_segment(access, segment, offset, bytes)?;
+        }
+        let base = self.cpu.segment(segment).base;
+        Ok(base.wrapping_add(offset) & self.cpu.mode.linear_mask)
+    }
+
+    /// Loads the memory operand.
+    #[inline(always)]
+    pub fn load<W: Width>(&mut self, op: &Op) -> Exec<W> {
+        let offset = self.effective_address(op);
+        self.load_at(op.segment(), offset)
+    }
+
+    /// Loads from `offset` of a segment.
+    #[inline(always)]
+    pub fn load_at<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
+        let linear = self.linear(Access::Read, segment, offset, W::BYTES)?;
+        let user = self.cpu.mode.user;
+        if let Some(host) = self.cpu.tlb.host(Access::Read, user, linear, W::BYTES) {
+            return Ok(read_host(host));
+        }
+        self.read_slow(linear, user, segment)
+    }
+
+    /// Stores to the memory operand.
+    #[inline(always)]
+    pub fn store<W: Width>(&mut self, op: &Op, value: W) -> Exec {
+        let offset = self.effective_address(op);
+        self.store_at(op.segment(), offset, value)
+    }
+
+    /// Stores to `offset` of a segment.
+    #[inline(always)]
+    pub fn store_at<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
+        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        let user = self.cpu.mode.user;
+        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
+            write_host(host, value);
+            return Ok(());
+        }
+        self.write_slow(linear, user, segment, value)
+    }
+
+    /// Loads the memory operand for a following [`Core::commit`]: faults as a write would.
+    #[inline(always)]
+    pub fn open<W: Width>(&mut self, op: &Op) -> Exec<(Place, W)> {
+        let offset = self.effective_address(op);
+        self.open_at(op.segment(), offset)
+    }
+
+    /// [`Core::open`] at `offset` of a segment.
+    #[inline(always)]
+    pub fn open_at<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
+        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        let user = self.cpu.mode.user;
+        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
+            return Ok((Place { host, linear, user }, read_host(host)));
+        }
+        self.open_slow(linear, user, segment)
+    }
+
+    /// Stores what [`Core::open`] loaded, changed. Cannot fault.
+    #[inline(always)]
+    pub fn commit<W: Width>(&mut self, place: Place, value: W) {
+        if place.host != 0 {
+            write_host(place.host, value);
+        } else {
+            self.commit_slow(place, value);
+        }
+    }
+
+    /// Reads at a linear address with supervisor rights: descriptor tables, TSS, IDT.
+    pub fn read_system<W: Width>(&mut self, linear: u64) -> Exec<W> {
+        let linear = linear & self.cpu.mode.linear_mask;
+        if let Some(host) = self.cpu.tlb.host(Access::Read, 0, linear, W::BYTES) {
+            return Ok(read_host(host));
+        }
+        self.read_slow(linear, 0, 0)
+    }
+
+    /// Writes at a linear address with supervisor rights.
+    pub fn write_system<W: Width>(&mut self, linear: u64, value: W) -> Exec {
+        let linear = linear & self.cpu.mode.linear_mask;
+        if let Some(host) = self.cpu.tlb.host(Access::Write, 0, linear, W::BYTES) {
+            write_host(host, value);
+            return Ok(());
+        }
+        self.write_slow(linear, 0, 0, value)
+    }
+
+    /// Loads `N` bytes from `offset` of a segment: the wide operands of x87 and SSE, and
+    /// state images.
+    pub fn load_bytes<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
+        let linear = self.linear(Access::Read, segment, offset, N as u64)?;
+        let user = self.cpu.mode.user;
+        if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
+            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Read, user, linear)
+        {
+            return Ok(read_host_bytes(host));
+        }
+        let mut bytes = [0; N];
+        self.read_bytes(linear, user, segment, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Stores `N` bytes to `offset` of a segment, all or none.
+    pub fn store_bytes<const N: usize>(
+        &mut self,
+        segment: u8,
+        offset: u64,
+        bytes: [u8; N],
+    ) -> Exec {
+        let linear = self.linear(Access::Write, segment, offset, N as u64)?;
+        let user = self.cpu.mode.user;
+        if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
+            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear)
+        {
+            write_host_bytes(host, bytes);
+            return Ok(());
+        }
+        self.probe_write(linear, N as u64, user, segment)?;
+        self.write_bytes(linear, user, &bytes);
+        Ok(())
+    }
+
+    /// Decides what the bounds of a segment left open (section 5.3), or faults.
+    #[cold]
+    fn check_segment(&mut self, access: Access, segment: u8, offset: u64, bytes: u64) -> Exec {
+        let s = *self.cpu.segment(segment);
+        let protected = self.cpu.is_protected();
+        let allowed = match access {
+            Access::Write => s.attributes.is_writable(),
+            _ => s.attributes.is_readable(),
+        };
+        if s.covers(offset, bytes) && (!protected || (allowed && !s.is_null())) {
+            return Ok(());
+        }
+        Err(self.segment_fault(segment))
+    }
+
+    fn segment_fault(&mut self, segment: u8) -> Raised {
+        let stack = matches!(segment, STACK | FLAT_STACK);
+        self.fault_with(if stack { SS } else { GP }, 0)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8) -> Exec<W> {
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE {
+            if let Some(host) = self.cpu.tlb.host_unaligned(Access::Read, user, linear) {
+                return Ok(read_host(host));
+            }
+            let physical = self.translate(Access::Read, user, linear, segment)?;
+            return Ok(W::truncate(self.read_physical(physical, W::BYTES)));
+        }
+        let mut bytes = [0; 8];
+        self.read_bytes(linear, user, segment, &mut bytes[..W::BYTES as usize])?;
+        Ok(W::from_bytes(bytes))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8, value: W) -> Exec {
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE {
+            if let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear) {
+                write_host(host, value);
+                return Ok(());
+            }
+            let physical = self.translate(Access::Write, user, linear, segment)?;
+            self.write_physical(physical, W::BYTES, value.zero_extend());
+            return Ok(());
+        }
+        self.probe_write(linear, W::BYTES, user, segment)?;
+        let bytes = value.zero_extend().to_le_bytes();
+        self.write_bytes(linear, user, &bytes[..W::BYTES as usize]);
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8) -> Exec<(Place, W)> {
+        self.probe_write(linear, W::BYTES, user, segment)?;
+        let value = self.read_slow(linear, user, segment)?;
+        let place = Place {
+            host: 0,
+            linear,
+            user,
+        };
+        Ok((place, value))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn commit_slow<W: Width>(&mut self, place: Place, value: W) {
+        let bytes = value.zero_extend().to_le_bytes();
+        if place.linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
+            && let Ok(physical) = self.translate(Access::Write, place.user, place.linear, 0)
+        {
+            self.write_physical(physical, W::BYTES, value.zero_extend());
+        } else {
+            self.write_bytes(place.linear, place.user, &bytes[..W::BYTES as usize]);
+        }
+    }
+
+    /// Checks that all of `bytes` bytes (at most a page) at `linear` can be written.
+    pub fn probe_write(&mut self, linear: u64, bytes: u64, user: u8, segment: u8) -> Exec {
+        self.translate(Access::Write, user, linear, segment)?;
+        let last = linear.wrapping_add(bytes - 1) & self.cpu.mode.linear_mask;
+        if (last ^ linear) & !(PAGE_SIZE - 1) != 0 {
+            self.translate(Access::Write, user, last, segment)?;
+        }
+        Ok(())
+    }
+
+    /// Reads bytes that may cross a page, page by page.
+    pub fn read_bytes(&mut self, linear: u64, user: u8, segment: u8, into: &mut [u8]) -> Exec {
+        let mut done = 0;
+        while done < into.len() {
+            let at = linear.wrapping_add(done as u64) & self.cpu.mode.linear_mask;
+            let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(into.len() - done);
+            let physical = self.translate(Access::Read, user, at, segment)?;
+            self.read_run(physical, &mut into[done..done + run]);
+            done += run;
+        }
+        Ok(())
+    }
+
+    /// Writes bytes that [`Core::probe_write`] let pass.
+    pub fn write_bytes(&mut self, linear: u64, user: u8, from: &[u8]) {
+        let mut done = 0;
+        while done < from.len() {
+            let at = linear.wrapping_add(done as u64) & self.cpu.mode.linear_mask;
+            let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(from.len() - done);
+            if let Ok(physical) = self.translate(Access::Write, user, at, 0) {
+                self.write_run(physical, &from[done..done + run]);
+            }
+            done += run;
+        }
+    }
+
+    /// Reads within one page: memory at once, devices a byte at a time.
+    fn read_run(&mut self, physical: PhysAddr, into: &mut [u8]) {
+        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.read) {
+            self.memory.arena.read(offset, into);
+            return;
+        }
+        for (at, byte) in (physical..).zip(into) {
+            *byte = self.read_physical(at, 1) as u8;
+        }
+    }
+
+    fn write_run(&mut self, physical: PhysAddr, from: &[u8]) {
+        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.write) {
+            self.memory.write_arena(offset, from);
+            self.after_watched_write();
+            return;
+        }
+        for (at, byte) in (physical..).zip(from) {
+            self.write_physical(at, 1, u64::from(*byte));
+        }
+    }
+
+    /// Reads 1, 2, 4 or 8 bytes within one page.
+    fn read_physical(&mut self, physical: PhysAddr, bytes: u64) -> u64 {
+        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.read) {
+            let mut buffer = [0; 8];
+            self.memory
+                .arena
+                .read(offset, &mut buffer[..bytes as usize]);
+            return u64::from_le_bytes(buffer);
+        }
+        let now = self.cpu.now();
+        let at = self.memory.map.after_a20(physical);
+        let size = Size::from_bytes(bytes).unwrap_or(Size::Byte);
+        let value = self.bus.read_memory(self.memory, now, at, size);
+        self.after_bus_access();
+        value
+    }
+
+    /// Writes 1, 2, 4 or 8 bytes within one page.
+    fn write_physical(&mut self, physical: PhysAddr, bytes: u64, value: u64) {
+        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.write) {
+            let buffer = value.to_le_bytes();
+            self.memory.write_arena(offset, &buffer[..bytes as usize]);
+            self.after_watched_write();
+            return;
+        }
+        let now = self.cpu.now();
+        let at = self.memory.map.after_a20(physical);
+        let size = Size::from_bytes(bytes).unwrap_or(Size::Byte);
+        self.bus.write_memory(self.memory, now, at, size, value);
+        self.after_bus_access();
+    }
+
+    /// Ends the block if the store replaced decoded code.
+    fn after_watched_write(&mut self) {
+        if self.memory.pages.has_code_writes() {
+            self.cpu.flow.end_block();
+        }
+    }
+
+    /// The physical page and arena offset behind instruction bytes at `physical`.
+    pub(crate) fn code_source(&self, physical: PhysAddr) -> Option<u64> {
+        self.memory.map.lookup(physical).and_then(|m| m.read)
+    }
+
+    /// Notes that `len` bytes at arena `offset` were decoded; stores there are watched.
+    pub(crate) fn watch_code(&mut self, offset: u64, len: u64) {
+        if self.memory.pages.mark_code(offset, len) {
+            let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
+            self.cpu.tlb.make_writes_slow(host);
+        }
+    }
+}
+
+#[inline(always)]
+fn read_host<W: Width>(host: usize) -> W {
+    // SAFETY: `host` came from a fast TLB entry. Entries point into the arena, which outlives
+    // the `Core` and does not move, and the caller checked that all bytes lie in one page.
+    unsafe { (host as *const W).read_unaligned() }
+}
+
+#[inline(always)]
+fn write_host<W: Width>(host: usize, value: W) {
+    // SAFETY: as in `read_host`; only writable pages of the arena have fast write entries, and
+    // no Rust reference into the arena exists (it is reached through raw pointers only).
+    unsafe { (host as *mut W).write_unaligned(value) }
+}
+
+#[inline(always)]
+fn read_host_bytes<const N: usize>(host: usize) -> [u8; N] {
+    // SAFETY: as in `read_host`.
+    unsafe { (host as *const [u8; N]).read_unaligned() }
+}
+
+#[inline(always)]
+fn write_host_bytes<const N: usize>(host: usize, bytes: [u8; N]) {
+    // SAFETY: as in `write_host`.
+    unsafe { (host as *mut [u8; N]).write_unaligned(bytes) }
+}

@@ -1,0 +1,15 @@
+//! From effective addresses to bytes: segmentation, paging, the TLB, memory and bus.
+//!
+//! ```text
+//!   effective address --segment bound, base--> linear --TLB--> host pointer
+//!                                                 |miss
+//!                                                 +--page walk--> physical --map--> arena | bus
+//! ```
+
+mod access;
+mod tlb;
+mod walk;
+
+pub use access::Place;
+pub use tlb::Tlb;
+pub use walk::Access;

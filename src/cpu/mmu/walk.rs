@@ -1,0 +1,323 @@
+//! Paging: from a linear page to a physical one through the tables (Intel SDM volume 3,
+//! chapter 4).
+//!
+//! Three shapes: 32-bit paging (2 levels, 4 MiB pages under CR4.PSE), PAE paging (3 levels,
+//! the PDPTEs read with the rest) and 4-level paging (2 MiB and 1 GiB pages). Accessed and
+//! dirty bits are set as the walk goes, once the access is known to be allowed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cpu::fault::{GP, PF, SS};
+use crate::cpu::mode::{cr0, cr4, efer};
+use crate::cpu::segment::FLAT_STACK;
+use crate::cpu::{Core, Exec};
+use crate::memory::PhysAddr;
+
+/// What an access does with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Reads data.
+    Read = 0,
+    /// Writes data.
+    Write = 1,
+    /// Fetches instructions.
+    Fetch = 2,
+}
+
+const PRESENT: u64 = 1 << 0;
+const WRITABLE: u64 = 1 << 1;
+const USER: u64 = 1 << 2;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+
+/// Physical address bits that CPUID reports (leaf 80000008h).
+pub(crate) const PHYSICAL_BITS: u32 = 40;
+const ADDRESS: u64 = ((1 << PHYSICAL_BITS) - 1) & !0xfff;
+/// Bits of an 8-byte entry that must be zero: address bits past the physical width.
+const RESERVED: u64 = ((1 << 52) - 1) & !((1 << PHYSICAL_BITS) - 1);
+/// In a PAE PDPTE: everything but P, PWT, PCD, the address and what software may use.
+const PDPTE_RESERVED: u64 = 0x1e6 | (u64::MAX << PHYSICAL_BITS);
+
+// Page-fault error code.
+const ERROR_PRESENT: u32 = 1 << 0;
+const ERROR_WRITE: u32 = 1 << 1;
+const ERROR_USER: u32 = 1 << 2;
+const ERROR_RESERVED: u32 = 1 << 3;
+const ERROR_FETCH: u32 = 1 << 4;
+
+/// The entries that led to a page, from the top, and the page.
+struct Path {
+    entries: [(PhysAddr, u64); 4],
+    depth: usize,
+    wide: bool,
+    page: PhysAddr,
+}
+
+impl Path {
+    fn push(&mut self, at: PhysAddr, entry: u64) {
+        self.entries[self.depth] = (at, entry);
+        self.depth += 1;
+    }
+
+    /// The rights of the page: a right holds if every level grants it.
+    fn grants(&self, right: u64) -> bool {
+        let rated = self.rated();
+        rated.iter().all(|(_, entry)| entry & right != 0)
+    }
+
+    fn forbids_execution(&self) -> bool {
+        self.rated()
+            .iter()
+            .any(|(_, entry)| entry & NO_EXECUTE != 0)
+    }
+
+    /// The entries that carry rights.
+    fn rated(&self) -> &[(PhysAddr, u64)] {
+        &self.entries[..self.depth]
+    }
+}
+
+/// Why there is no page: not present, or a reserved bit is set.
+enum Missing {
+    NotPresent,
+    Reserved,
+}
+
+impl Core<'_> {
+    /// The physical address of `linear`, through the TLB. On a miss the tables are walked and
+    /// the entry is filled, with a host pointer if the page is plain memory. `segment` only
+    /// decides which exception a non-canonical address raises.
+    pub(crate) fn translate(
+        &mut self,
+        access: Access,
+        user: u8,
+        linear: u64,
+        segment: u8,
+    ) -> Exec<PhysAddr> {
+        if let Some(physical) = self.cpu.tlb.physical(access, user, linear) {
+            self.make_fast(access, user, linear, physical);
+            return Ok(physical);
+        }
+        self.check_canonical(linear, segment)?;
+        let page = if self.cpu.cr0 & cr0::PG == 0 {
+            linear & !0xfff
+        } else {
+            self.walk(access, user, linear)?
+        };
+        self.cpu.tlb.fill(access, user, linear, page);
+        let physical = page | (linear & 0xfff);
+        self.make_fast(access, user, linear, physical);
+        Ok(physical)
+    }
+
+    /// The physical address that a debugger or monitor sees at `linear`: no rights are
+    /// checked, nothing is filled or marked.
+    pub fn peek(&self, linear: u64) -> Option<PhysAddr> {
+        if self.cpu.cr0 & cr0::PG == 0 {
+            return Some(linear);
+        }
+        let path = self.find_page(linear).ok()?;
+        Some(path.page | (linear & 0xfff))
+    }
+
+    fn check_canonical(&mut self, linear: u64, segment: u8) -> Exec {
+        let canonical = !self.cpu.is_64_bit() || ((linear << 16) as i64 >> 16) as u64 == linear;
+        if canonical {
+            return Ok(());
+        }
+        let vector = if segment == FLAT_STACK { SS } else { GP };
+        Err(self.fault_with(vector, 0))
+    }
+
+    /// Gives the TLB entry of `linear` a host pointer, if the page is plain memory and nobody
+    /// watches what the access would do unseen.
+    fn make_fast(&mut self, access: Access, user: u8, linear: u64, physical: PhysAddr) {
+        let Some(mapping) = self.memory.map.lookup(physical) else {
+            return;
+        };
+        let offset = match access {
+            Access::Read => mapping.read,
+            Access::Write => mapping
+                .write
+                .filter(|&o| self.memory.pages.begin_fast_writes(o)),
+            Access::Fetch => None,
+        };
+        if let Some(offset) = offset {
+            let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
+            self.cpu.tlb.make_fast(access, user, linear, host);
+        }
+    }
+
+    /// Walks the tables, checks rights, marks entries; returns the page.
+    fn walk(&mut self, access: Access, user: u8, linear: u64) -> Exec<PhysAddr> {
+        let path = match self.find_page(linear) {
+            Ok(path) => path,
+            Err(Missing::NotPresent) => return Err(self.page_fault(access, user, linear, 0)),
+            Err(Missing::Reserved) => {
+                let code = ERROR_PRESENT | ERROR_RESERVED;
+                return Err(self.page_fault(access, user, linear, code));
+            }
+        };
+        let supervisor_page = !path.grants(USER);
+        let write_protected = !path.grants(WRITABLE);
+        let denied = match access {
+            _ if user != 0 && supervisor_page => true,
+            Access::Write => write_protected && (user != 0 || self.cpu.cr0 & cr0::WP != 0),
+            Access::Fetch => path.forbids_execution(),
+            Access::Read => false,
+        };
+        if denied {
+            return Err(self.page_fault(access, user, linear, ERROR_PRESENT));
+        }
+        self.mark(&path, access);
+        Ok(path.page)
+    }
+
+    fn page_fault(
+        &mut self,
+        access: Access,
+        user: u8,
+        linear: u64,
+        code: u32,
+    ) -> crate::cpu::Raised {
+        let no_execute = self.cpu.msr.efer & efer::NXE != 0 && self.cpu.cr4 & cr4::PAE != 0;
+        let code =
+            code | match access {
+                Access::Read => 0,
+                Access::Write => ERROR_WRITE,
+                Access::Fetch if no_execute => ERROR_FETCH,
+                Access::Fetch => 0,
+            } | if user != 0 { ERROR_USER } else { 0 };
+        self.cpu.cr2 = linear;
+        self.fault_with(PF, code)
+    }
+
+    /// Sets the accessed bits on the path, and the dirty bit of its last entry for a write.
+    fn mark(&mut self, path: &Path, access: Access) {
+        for (level, &(at, entry)) in path.rated().iter().enumerate() {
+            let leaf = level + 1 == path.depth;
+            let dirty = if leaf && access == Access::Write {
+                DIRTY
+            } else {
+                0
+            };
+            let marked = entry | ACCESSED | dirty;
+            if marked == entry {
+                continue;
+            }
+            let bytes = marked.to_le_bytes();
+            let width = if path.wide { 8 } else { 4 };
+            self.memory.write(at, &bytes[..width]);
+        }
+    }
+
+    fn find_page(&self, linear: u64) -> Result<Path, Missing> {
+        let mut path = Path {
+            entries: [(0, 0); 4],
+            depth: 0,
+            wide: true,
+            page: 0,
+        };
+        if self.cpu.is_long() {
+            self.find_long(linear, 4, self.cpu.cr3 & ADDRESS, &mut path)?;
+        } else if self.cpu.cr4 & cr4::PAE != 0 {
+            let pdpte = self.entry64((self.cpu.cr3 & 0xffff_ffe0) + ((linear >> 30) & 3) * 8);
+            if pdpte & PRESENT == 0 {
+                return Err(Missing::NotPresent);
+            }
+            if pdpte & PDPTE_RESERVED != 0 {
+                return Err(Missing::Reserved);
+            }
+            self.find_long(linear, 2, pdpte & ADDRESS, &mut path)?;
+        } else {
+            self.find_32(linear, &mut path)?;
+        }
+        Ok(path)
+    }
+
+    /// 8-byte entries, nine index bits a level, from `level` down.
+    fn find_long(
+        &self,
+        linear: u64,
+        level: u32,
+        table: PhysAddr,
+        path: &mut Path,
+    ) -> Result<(), Missing> {
+        let mut table = table;
+        for level in (1..=level).rev() {
+            let shift = 3 + 9 * level;
+            let at = table + ((linear >> shift) & 0x1ff) * 8;
+            let entry = self.entry64(at);
+            if entry & PRESENT == 0 {
+                return Err(Missing::NotPresent);
+            }
+            path.push(at, entry);
+            let large = entry & LARGE != 0 && (level == 2 || level == 3);
+            if self.has_reserved(entry, level, large) {
+                return Err(Missing::Reserved);
+            }
+            if large || level == 1 {
+                let within = (1u64 << shift) - 1;
+                path.page = (entry & ADDRESS & !within) | (linear & within & !0xfff);
+                return Ok(());
+            }
+            table = entry & ADDRESS;
+        }
+        Err(Missing::NotPresent)
+    }
+
+    fn has_reserved(&self, entry: u64, level: u32, large: bool) -> bool {
+        let mut reserved = RESERVED;
+        if self.cpu.msr.efer & efer::NXE == 0 {
+            reserved |= NO_EXECUTE;
+        }
+        if !self.cpu.is_long() {
+            reserved |= 0x7ff << 52;
+        }
+        if level == 4 {
+            reserved |= LARGE;
+        }
+        if large {
+            // Between the PAT bit and the page's address.
+            reserved |= ((1 << (3 + 9 * level)) - 1) & !0x1fff;
+        }
+        entry & reserved != 0
+    }
+
+    fn find_32(&self, linear: u64, path: &mut Path) -> Result<(), Missing> {
+        path.wide = false;
+        let at = (self.cpu.cr3 & 0xffff_f000) + ((linear >> 22) & 0x3ff) * 4;
+        let directory = self.entry32(at);
+        if directory & PRESENT == 0 {
+            return Err(Missing::NotPresent);
+        }
+        path.push(at, directory);
+        if directory & LARGE != 0 && self.cpu.cr4 & cr4::PSE != 0 {
+            // PSE-36: bits 20..13 are address bits 39..32; bit 21 is reserved.
+            if directory & (1 << 21) != 0 {
+                return Err(Missing::Reserved);
+            }
+            let high = (directory >> 13 & 0xff) << 32;
+            path.page = (directory & 0xffc0_0000) | high | (linear & 0x003f_f000);
+            return Ok(());
+        }
+        let at = (directory & 0xffff_f000) + ((linear >> 12) & 0x3ff) * 4;
+        let entry = self.entry32(at);
+        if entry & PRESENT == 0 {
+            return Err(Missing::NotPresent);
+        }
+        path.push(at, entry);
+        path.page = entry & 0xffff_f000;
+        Ok(())
+    }
+
+    fn entry64(&self, at: PhysAddr) -> u64 {
+        u64::from_le_bytes(self.memory.read_array(at))
+    }
+
+    fn entry32(&self, at: PhysAddr) -> u64 {
+        u64::from(u32::from_le_bytes(self.memory.read_array(at)))
+    }
+}

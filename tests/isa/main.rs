@@ -1,0 +1,4 @@
+//! Instructions against their specification and, where the host can run them, against the host.
+
+#[cfg(target_arch = "x86_64")]
+mod native_float;
