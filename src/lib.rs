@@ -11,3 +11,4 @@ pub mod disk;
 pub mod firmware;
 pub mod machine;
 pub mod memory;
+pub mod storage;
