@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod devices;
 pub mod disk;
 pub mod firmware;
+pub mod image;
 pub mod machine;
 pub mod memory;
 pub mod storage;

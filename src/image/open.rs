@@ -1,0 +1,249 @@
+//! Opening images: which format a file has, what is locked, and which chain belongs to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::chain::{self, Seen};
+use super::qcow2::create::CreateOptions;
+use super::qcow2::header::{Header, is_qcow2};
+use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing};
+use super::raw::RawAccess;
+use super::write_cache::WriteCached;
+use super::{ErrorKind, Format, Image, ImageError, RawImage, Result};
+use crate::storage::file::Mode;
+use crate::storage::{Access, FileStorage, LockError, Storage};
+
+/// How an image is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// The format; `None` takes a file with a qcow2 header as qcow2, and refuses any other file
+    /// that is to be written.
+    pub format: Option<Format>,
+    /// Whether the image may be changed.
+    pub read_only: bool,
+    /// What others may do with the file at the same time.
+    pub sharing: Sharing,
+    /// When writes become durable.
+    pub cache: WriteCache,
+    /// Which backing files the image may name.
+    pub backing: BackingPolicy,
+    /// The password of an encrypted image.
+    pub password: Option<String>,
+}
+
+impl OpenOptions {
+    /// For reading, with everything else as by default.
+    pub fn read_only() -> Self {
+        Self {
+            read_only: true,
+            ..Self::default()
+        }
+    }
+
+    /// The same options with a format.
+    #[must_use]
+    pub fn with_format(mut self, format: Option<Format>) -> Self {
+        self.format = format;
+        self
+    }
+
+    fn access(&self) -> Access {
+        match (self.sharing, self.read_only) {
+            (Sharing::Everything, _) => Access::ShareAll,
+            (Sharing::Readers, true) => Access::Read,
+            (Sharing::Readers, false) => Access::Write,
+        }
+    }
+
+    fn writing(&self) -> Writing {
+        if self.read_only {
+            Writing::Refused
+        } else {
+            Writing::Allowed
+        }
+    }
+}
+
+/// What others may do with an image that is open here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Others may read, if this opener only reads.
+    #[default]
+    Readers,
+    /// Others may do what they like (`-U`); what is read may be in the middle of a change.
+    Everything,
+}
+
+/// When writes become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriteCache {
+    /// At the next flush.
+    #[default]
+    WriteBack,
+    /// Before each write returns.
+    WriteThrough,
+    /// Never on request: flushes are ignored, for images that may be lost.
+    Unsafe,
+}
+
+/// Which backing files an image may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackingPolicy {
+    /// Files in or under the image's own directory.
+    #[default]
+    SameDirectory,
+    /// Any file.
+    Any,
+    /// None is opened: what the backing image holds reads as zeros. For looking at one layer.
+    Ignore,
+}
+
+/// The format that the first bytes of `storage` show; `None` if they are not those of a format
+/// that can be told from raw.
+pub fn probe(storage: &dyn Storage) -> Result<Option<Format>> {
+    let mut start = [0; 8];
+    storage
+        .read_at(&mut start, 0)
+        .map_err(|e| ImageError::io("read the first sector", e))?;
+    Ok(is_qcow2(&start).then_some(Format::Qcow2))
+}
+
+/// Opens the image at `path` with its backing chain.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Image>> {
+    open_link(path, options, &mut Seen::default()).map_err(|e| e.in_file(path))
+}
+
+/// Opens the image in `storage`; a backing file that it names is looked for as if the image lay
+/// in the current directory.
+pub fn open_storage(storage: Arc<dyn Storage>, options: &OpenOptions) -> Result<Arc<dyn Image>> {
+    open_image(storage, None, options, &mut Seen::default())
+}
+
+/// A new image over `base` in an unnamed file in `directory`, which is gone when the image is
+/// dropped. Writes go there; `base` stays as it is.
+pub fn overlay(base: Arc<dyn Image>, directory: &Path) -> Result<Arc<dyn Image>> {
+    let storage: Arc<dyn Storage> = Arc::new(
+        FileStorage::temporary(directory)
+            .map_err(|e| ImageError::io("create a temporary file", e).in_file(directory))?,
+    );
+    let options = CreateOptions {
+        size: base.size(),
+        ..CreateOptions::default()
+    };
+    qcow2::create::create(&*storage, &options)?;
+    let header = Header::read(&*storage, Purpose::Contents)?;
+    let parameters = Parameters {
+        writing: Writing::Allowed,
+        password: None,
+        path: base.path().map(Path::to_path_buf),
+        backing: Some(base),
+    };
+    let image: Arc<dyn Image> = Arc::new(Qcow2::open(storage, header, parameters)?);
+    // The file is gone after a power cut, so nothing in it need survive one.
+    Ok(WriteCached::wrap(image, WriteCache::Unsafe))
+}
+
+fn open_link(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<Arc<dyn Image>> {
+    let storage = open_file(path, options)?;
+    open_image(storage, Some(path), options, seen)
+}
+
+/// Opens and locks a host file.
+pub(super) fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Storage>> {
+    let mode = if options.read_only {
+        Mode::Read
+    } else {
+        Mode::Write
+    };
+    let storage = FileStorage::open(path, mode).map_err(|e| ImageError::io("open the image", e))?;
+    lock(&storage, options.access())?;
+    Ok(Arc::new(storage))
+}
+
+/// Locks `storage`, or says who is in the way.
+pub(super) fn lock(storage: &dyn Storage, access: Access) -> Result<()> {
+    storage.lock(access).map_err(|error| match error {
+        LockError::Io(e) => ImageError::io("lock the image", e),
+        LockError::Held { holder, conflict } => {
+            let holder = holder.unwrap_or_else(|| "another process".to_owned());
+            let advice = match access {
+                Access::Read => "; wait until it ends, or look on with -U",
+                _ => "; wait until it ends",
+            };
+            ImageError::new(
+                ErrorKind::Locked,
+                format!("the image is in use: {holder} {conflict}{advice}"),
+            )
+        }
+    })
+}
+
+fn open_image(
+    storage: Arc<dyn Storage>,
+    path: Option<&Path>,
+    options: &OpenOptions,
+    seen: &mut Seen,
+) -> Result<Arc<dyn Image>> {
+    seen.add(storage.identity())?;
+    let image: Arc<dyn Image> = match decide_format(&*storage, options)? {
+        Format::Raw => {
+            let access = if options.read_only {
+                RawAccess::ReadOnly
+            } else {
+                RawAccess::ReadWrite
+            };
+            Arc::new(RawImage::new(storage, access, path)?)
+        }
+        Format::Qcow2 => {
+            let header = Header::read(&*storage, Purpose::Contents)?;
+            let parameters = Parameters {
+                writing: options.writing(),
+                password: options.password.clone(),
+                backing: open_backing(&header, path, options, seen)?,
+                path: path.map(Path::to_path_buf),
+            };
+            Arc::new(Qcow2::open(storage, header, parameters)?)
+        }
+    };
+    Ok(WriteCached::wrap(image, options.cache))
+}
+
+/// The format to open a file in: what the user says, else what is certain.
+pub(super) fn decide_format(storage: &dyn Storage, options: &OpenOptions) -> Result<Format> {
+    match (options.format, probe(storage)?) {
+        (Some(format), _) => Ok(format),
+        (None, Some(found)) => Ok(found),
+        (None, None) if options.read_only => Ok(Format::Raw),
+        (None, None) => Err(ImageError::new(
+            ErrorKind::Refused,
+            "the file has no qcow2 header, and raw is never guessed for writing; if it is a raw \
+             disk, say so with format=raw (--disk FILE,format=raw) or -f raw (img)",
+        )),
+    }
+}
+
+fn open_backing(
+    header: &Header,
+    image: Option<&Path>,
+    options: &OpenOptions,
+    seen: &mut Seen,
+) -> Result<Option<Arc<dyn Image>>> {
+    let Some(name) = &header.backing_name else {
+        return Ok(None);
+    };
+    if options.backing == BackingPolicy::Ignore {
+        return Ok(None);
+    }
+    let path = chain::resolve(name, image, options.backing)?;
+    let format = chain::format(header.extensions.backing_format(), name, image)?;
+    let below = OpenOptions {
+        format: Some(format),
+        read_only: true,
+        cache: WriteCache::WriteBack,
+        ..options.clone()
+    };
+    let opened = open_link(&path, &below, seen);
+    opened
+        .map(Some)
+        .map_err(|e| e.in_file(&PathBuf::from(&path)))
+}

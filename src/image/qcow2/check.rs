@@ -1,0 +1,502 @@
+//! Checking an image: every reference is counted and compared with the refcounts.
+//!
+//! The work and the memory are bounded by what the file holds, whatever its header claims: tables
+//! are read only where the file has them, and counts are kept in pages that exist where something
+//! is referred to. Nothing is changed here; that is [`super::repair`].
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
+use super::super::{ImageError, Result};
+use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::entry::{L1_RESERVED, L1Entry, Mapping, has_reserved_bits};
+use super::geometry::Geometry;
+use super::header::{BITMAPS, Header};
+use super::host::Host;
+use super::refcount::Refcounts;
+use super::{snapshot, width};
+
+/// So many findings are described; the rest is only counted.
+const MAX_MESSAGES: usize = 200;
+/// References are counted in pages of this many clusters.
+const PAGE: u64 = 256;
+/// The most bitmaps an image has.
+const MAX_BITMAPS: u32 = 65_535;
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Contradictions that can cost data.
+    pub corruptions: u64,
+    /// Of these, entries without the COPIED flag whose cluster has refcount 1: harmless, and
+    /// left by a power cut.
+    pub copied_missing: u64,
+    /// Clusters with a refcount above their references: lost space.
+    pub leaks: u64,
+    /// References past the end of the file, which a truncated image has.
+    pub past_end: u64,
+    /// One line for each of the first findings.
+    pub messages: Vec<String>,
+    /// Guest clusters with a place of their own.
+    pub allocated_clusters: u64,
+    /// Guest clusters of the disk.
+    pub total_clusters: u64,
+    /// Of the allocated ones, those that are compressed.
+    pub compressed_clusters: u64,
+    /// Of the allocated ones, those that do not follow the one before in the file.
+    pub fragmented_clusters: u64,
+    /// The end of the last cluster in use, in bytes of the file.
+    pub image_end: u64,
+    /// Leaks that were mended.
+    pub leaks_fixed: u64,
+    /// Contradictions that were mended.
+    pub corruptions_fixed: u64,
+}
+
+impl Report {
+    fn note(&mut self, message: String) {
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push(message);
+        }
+    }
+
+    fn corruption(&mut self, message: String) {
+        self.corruptions += 1;
+        self.note(format!("ERROR {message}"));
+    }
+}
+
+/// How often each host cluster is referred to.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pages: BTreeMap<u64, Box<[u32]>>,
+}
+
+impl Counts {
+    fn add(&mut self, cluster: HostCluster) {
+        let zeros = || vec![0; buffer_len(PAGE)].into_boxed_slice();
+        let page = self.pages.entry(cluster.0 / PAGE).or_insert_with(zeros);
+        if let Some(count) = page.get_mut(buffer_len(cluster.0 % PAGE)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// How often `cluster` is referred to.
+    pub(super) fn get(&self, cluster: HostCluster) -> u64 {
+        let page = self.pages.get(&(cluster.0 / PAGE));
+        page.and_then(|page| page.get(buffer_len(cluster.0 % PAGE)))
+            .map_or(0, |&count| u64::from(count))
+    }
+
+    /// The clusters that are referred to, in order, and how often.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (HostCluster, u64)> {
+        self.pages.iter().flat_map(|(page, counts)| {
+            let clusters = (page * PAGE..).map(HostCluster);
+            clusters
+                .zip(counts.iter().map(|&count| u64::from(count)))
+                .filter(|&(_, n)| n > 0)
+        })
+    }
+
+    /// One past the last cluster that is referred to.
+    pub(super) fn end(&self) -> u64 {
+        let Some((page, counts)) = self.pages.last_key_value() else {
+            return 0;
+        };
+        let last = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
+        page * PAGE + last as u64 + 1
+    }
+}
+
+/// Whether the refcount table and its blocks count as references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnTables {
+    Counted,
+    /// They are about to be replaced.
+    Ignored,
+}
+
+/// Checks the image in `host`.
+pub(super) fn check(host: &Arc<Host>, header: &Header) -> Result<Report> {
+    let mut walk = Walk::new(host, header)?;
+    walk.references(OwnTables::Counted)?;
+    walk.compare()?;
+    Ok(walk.report)
+}
+
+/// Counts the references of the image in `host`.
+pub(super) fn count(host: &Arc<Host>, header: &Header, own: OwnTables) -> Result<(Report, Counts)> {
+    let mut walk = Walk::new(host, header)?;
+    walk.references(own)?;
+    Ok((walk.report, walk.counts))
+}
+
+/// Fails if the file is shorter than what its tables refer to. Cheap unless the refcounts say
+/// that there is something past the end.
+pub(super) fn check_end(host: &Arc<Host>, header: &Header) -> Result<()> {
+    let refcounts = Refcounts::load(host, header)?;
+    let geometry = &header.geometry;
+    let file_len = host.len()?;
+    let mut used_past_end = false;
+    let blocks: Vec<_> = refcounts.blocks().collect();
+    for (index, block) in blocks.into_iter().rev() {
+        let first = index as u64 * geometry.block_entries();
+        if HostCluster(first)
+            .plus(geometry.block_entries())
+            .offset(geometry)
+            .0
+            <= file_len
+        {
+            break;
+        }
+        let mut bytes = zeroed(geometry.cluster_size());
+        host.read(&mut bytes, block, "a refcount block")?;
+        let inside = geometry.clusters(file_len).saturating_sub(first);
+        used_past_end |= (inside..geometry.block_entries())
+            .any(|i| width::get(&bytes, i, geometry.refcount_order()) != 0);
+    }
+    if !used_past_end {
+        return Ok(());
+    }
+    let (report, _) = count(host, header, OwnTables::Ignored)?;
+    match report.past_end {
+        0 => Ok(()),
+        n => Err(ImageError::corrupt(format!(
+            "{n} clusters lie past the end of the file ({file_len} bytes); the file is truncated"
+        ))),
+    }
+}
+
+/// Which tables are being followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// Those of the disk: their flags and statistics count.
+    Active,
+    /// Those of a snapshot.
+    Snapshot,
+}
+
+struct Walk<'a> {
+    host: &'a Host,
+    header: &'a Header,
+    geometry: Geometry,
+    file_len: u64,
+    refcounts: Refcounts,
+    counts: Counts,
+    report: Report,
+    /// Where the guest cluster before ends in the file.
+    previous_end: Option<u64>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(host: &'a Arc<Host>, header: &'a Header) -> Result<Self> {
+        let total_clusters = header.geometry.clusters(header.size);
+        Ok(Self {
+            host,
+            header,
+            geometry: header.geometry,
+            file_len: host.len()?,
+            refcounts: Refcounts::load(host, header)?,
+            counts: Counts::default(),
+            report: Report {
+                total_clusters,
+                ..Report::default()
+            },
+            previous_end: None,
+        })
+    }
+
+    fn references(&mut self, own: OwnTables) -> Result<()> {
+        let header = self.header;
+        self.refer(HostOffset(0), 1, "the header");
+        self.refer(header.l1_offset, header.l1_bytes(), "the L1 table");
+        self.follow_l1(header.l1_offset, header.l1_size, Tables::Active)?;
+        self.snapshots()?;
+        self.bitmaps()?;
+        if let Some((at, len)) = header.extensions.luks_header() {
+            self.refer(at, len, "the LUKS header");
+        }
+        if own == OwnTables::Counted {
+            self.refcount_tables();
+        }
+        self.report.image_end = self.counts.end() << self.geometry.cluster_bits();
+        Ok(())
+    }
+
+    /// Counts a reference to each cluster that `len` bytes at `at` touch. False if they do not
+    /// lie in the file.
+    fn refer(&mut self, at: HostOffset, len: u64, what: &str) -> bool {
+        if len == 0 {
+            return true;
+        }
+        let end = self.file_len.next_multiple_of(self.geometry.cluster_size());
+        if at.0.checked_add(len).is_none_or(|last| last > end) {
+            self.report.past_end += 1;
+            self.report.corruption(format!(
+                "{what} at {:#x} ({len} bytes) reaches past the end of the file",
+                at.0
+            ));
+            return false;
+        }
+        let (first, last) = (
+            at.cluster(&self.geometry).0,
+            at.plus(len - 1).cluster(&self.geometry).0,
+        );
+        (first..=last).for_each(|cluster| self.counts.add(HostCluster(cluster)));
+        true
+    }
+
+    /// Counts a reference to one whole cluster, which must be aligned.
+    fn refer_cluster(&mut self, at: HostOffset, what: &str) -> bool {
+        if at.is_aligned(&self.geometry) {
+            return self.refer(at, 1, what);
+        }
+        self.report
+            .corruption(format!("{what} at {:#x} is not aligned to a cluster", at.0));
+        false
+    }
+
+    fn follow_l1(&mut self, at: HostOffset, entries: u32, tables: Tables) -> Result<()> {
+        let len = u64::from(entries) * 8;
+        if at.plus(len).0 > self.file_len {
+            return Ok(());
+        }
+        let mut bytes = zeroed(len);
+        self.host.read(&mut bytes, at, "an L1 table")?;
+        let mut table = zeroed(self.geometry.cluster_size());
+        for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
+            let raw = u64::from_be_bytes(*word);
+            if raw & L1_RESERVED != 0 {
+                self.report
+                    .corruption(format!("reserved bits in L1 entry {index}: {raw:#018x}"));
+            }
+            match L1Entry::decode(raw, index, &self.geometry) {
+                Ok(None) => {}
+                Ok(Some(entry)) => self.follow_l2(entry, index, tables, &mut table)?,
+                Err(error) => self.report.corruption(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_l2(
+        &mut self,
+        entry: L1Entry,
+        index: usize,
+        tables: Tables,
+        table: &mut [u8],
+    ) -> Result<()> {
+        if entry.table.0 >= self.file_len || !self.refer_cluster(entry.table, "an L2 table") {
+            if entry.table.0 >= self.file_len {
+                self.report.past_end += 1;
+                self.report
+                    .corruption(format!("L1 entry {index} points past the end of the file"));
+            }
+            return Ok(());
+        }
+        self.copied_flag(entry.copied, entry.table, tables, "L2 table");
+        self.host.read(table, entry.table, "an L2 table")?;
+        let first = (index as u64) << self.geometry.l2_bits();
+        for (word, number) in table.as_chunks::<8>().0.iter().zip(first..) {
+            let raw = u64::from_be_bytes(*word);
+            if raw != 0 {
+                self.follow_entry(raw, GuestCluster(number), tables);
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_entry(&mut self, raw: u64, cluster: GuestCluster, tables: Tables) {
+        let guest = cluster.offset(&self.geometry);
+        if has_reserved_bits(raw, &self.geometry) {
+            self.report.corruption(format!(
+                "reserved bits in the L2 entry of {guest}: {raw:#018x}"
+            ));
+        }
+        let mapping = match Mapping::decode(raw, cluster, &self.geometry) {
+            Ok(mapping) => mapping,
+            Err(error) => return self.report.corruption(error.to_string()),
+        };
+        match mapping {
+            Mapping::Unallocated | Mapping::Zero { kept: None } => return,
+            Mapping::Data { host, copied }
+            | Mapping::Zero {
+                kept: Some((host, copied)),
+            } => {
+                if !self.refer_cluster(host, "a data cluster") {
+                    return;
+                }
+                self.copied_flag(copied, host, tables, "data cluster");
+                self.statistics(host.0, self.geometry.cluster_size(), tables);
+            }
+            Mapping::Compressed { host, len } => {
+                // The last sector may be cut off where the file ends inside the cluster.
+                let len = len.min(self.file_len.saturating_sub(host.0).max(1));
+                if !self.refer(host, len, "a compressed cluster") {
+                    return;
+                }
+                self.statistics(host.0, len, tables);
+                self.report.compressed_clusters += u64::from(tables == Tables::Active);
+            }
+        }
+        if guest.0 >= self.header.size && tables == Tables::Active && self.header.snapshots == 0 {
+            self.report.note(format!(
+                "a cluster is mapped at {guest}, past the end of the disk"
+            ));
+        }
+    }
+
+    fn statistics(&mut self, at: u64, len: u64, tables: Tables) {
+        if tables == Tables::Snapshot {
+            return;
+        }
+        self.report.allocated_clusters += 1;
+        let follows = self.previous_end.is_none_or(|end| end == at);
+        self.report.fragmented_clusters += u64::from(!follows);
+        self.previous_end = Some(at + len);
+    }
+
+    /// COPIED stands for refcount 1 exactly, in the active tables.
+    fn copied_flag(&mut self, copied: bool, at: HostOffset, tables: Tables, what: &str) {
+        if tables == Tables::Snapshot {
+            return;
+        }
+        let count = self.refcounts.get(at.cluster(&self.geometry)).unwrap_or(0);
+        if copied == (count == 1) {
+            return;
+        }
+        self.report.copied_missing += u64::from(!copied);
+        let flag = if copied { "set" } else { "not set" };
+        self.report.corruption(format!(
+            "COPIED is {flag} for the {what} at {:#x}, which has refcount {count}",
+            at.0
+        ));
+    }
+
+    fn snapshots(&mut self) -> Result<()> {
+        let (snapshots, len) = match snapshot::read_table(self.host, self.header) {
+            Ok(found) => found,
+            Err(error) => {
+                self.report.corruption(error.to_string());
+                return Ok(());
+            }
+        };
+        self.refer(self.header.snapshots_offset, len, "the snapshot table");
+        for snapshot in snapshots {
+            let bytes = u64::from(snapshot.l1_size) * 8;
+            if self.refer(snapshot.l1_offset, bytes, "the L1 table of a snapshot") {
+                self.follow_l1(snapshot.l1_offset, snapshot.l1_size, Tables::Snapshot)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bitmaps: the directory, and the table and clusters of each.
+    fn bitmaps(&mut self) -> Result<()> {
+        let Some(bitmaps) = self.header.extensions.bitmaps() else {
+            return Ok(());
+        };
+        if self.header.autoclear & BITMAPS == 0 && bitmaps.count == 0 {
+            return Ok(());
+        }
+        let size = bitmaps.directory_size;
+        if bitmaps.count > MAX_BITMAPS || size > 64 << 20 {
+            self.report
+                .corruption("the bitmap directory is too big".to_owned());
+            return Ok(());
+        }
+        if !self.refer(bitmaps.directory, size, "the bitmap directory") {
+            return Ok(());
+        }
+        let mut directory = zeroed(size);
+        self.host
+            .read(&mut directory, bitmaps.directory, "the bitmap directory")?;
+        let mut at = 0;
+        for _ in 0..bitmaps.count {
+            let table = u64_at(&directory, at);
+            let entries = u32_at(&directory, at + 8);
+            let name = u16_at(&directory, at + 18);
+            let extra = u32_at(&directory, at + 20);
+            let (Some(table), Some(entries), Some(name), Some(extra)) =
+                (table, entries, name, extra)
+            else {
+                self.report
+                    .corruption("the bitmap directory ends inside an entry".to_owned());
+                break;
+            };
+            self.bitmap_table(HostOffset(table), u64::from(entries) * 8)?;
+            at += (24 + buffer_len(u64::from(extra)) + usize::from(name)).next_multiple_of(8);
+        }
+        Ok(())
+    }
+
+    fn bitmap_table(&mut self, at: HostOffset, len: u64) -> Result<()> {
+        if len > 64 << 20 || !self.refer(at, len, "a bitmap table") {
+            return Ok(());
+        }
+        let mut bytes = zeroed(len);
+        self.host.read(&mut bytes, at, "a bitmap table")?;
+        for word in bytes.as_chunks::<8>().0 {
+            let cluster = u64::from_be_bytes(*word) & super::entry::OFFSET;
+            if cluster != 0 {
+                self.refer_cluster(HostOffset(cluster), "a bitmap cluster");
+            }
+        }
+        Ok(())
+    }
+
+    fn refcount_tables(&mut self) {
+        let header = self.header;
+        let len = header.refcount_table_bytes();
+        self.refer(header.refcount_table_offset, len, "the refcount table");
+        let blocks: Vec<_> = self.refcounts.blocks().collect();
+        for (_, block) in blocks {
+            self.refer_cluster(block, "a refcount block");
+        }
+    }
+
+    /// Compares every refcount with the references counted.
+    fn compare(&mut self) -> Result<()> {
+        let per_block = self.geometry.block_entries();
+        let blocks: Vec<_> = self.refcounts.blocks().collect();
+        let mut bytes = zeroed(self.geometry.cluster_size());
+        for &(index, block) in &blocks {
+            if !block.is_aligned(&self.geometry) || block.0 >= self.file_len {
+                continue;
+            }
+            self.host.read(&mut bytes, block, "a refcount block")?;
+            let first = index as u64 * per_block;
+            for i in 0..per_block {
+                let count = width::get(&bytes, i, self.geometry.refcount_order());
+                let cluster = HostCluster(first + i);
+                let references = self.counts.get(cluster);
+                if count != references {
+                    self.mismatch(cluster, count, references);
+                }
+            }
+        }
+        let covered: HashSet<u64> = blocks.iter().map(|&(index, _)| index as u64).collect();
+        let lost: Vec<_> = self
+            .counts
+            .iter()
+            .filter(|(c, _)| !covered.contains(&(c.0 / per_block)))
+            .collect();
+        lost.into_iter()
+            .for_each(|(cluster, references)| self.mismatch(cluster, 0, references));
+        Ok(())
+    }
+
+    fn mismatch(&mut self, cluster: HostCluster, count: u64, references: u64) {
+        let text = format!(
+            "cluster {} refcount={count} reference={references}",
+            cluster.0
+        );
+        if count > references {
+            self.report.leaks += 1;
+            self.report.note(format!("Leaked {text}"));
+        } else {
+            self.report.corruption(text);
+        }
+    }
+}

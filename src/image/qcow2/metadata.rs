@@ -1,0 +1,375 @@
+//! The mapping tables of an open image, and the order in which changes of them reach the disk.
+//!
+//! L1 is in memory, L2 tables are cached in slices, refcounts are in [`super::space`]. Changes are
+//! made in memory and written back in stages; the order of the stages *is* the crash consistency:
+//!
+//! ```text
+//!   1 refcount blocks (raised counts), new blocks      data of new clusters (written earlier)
+//!        ── barrier ──
+//!   2 refcount table entries of new blocks
+//!        ── barrier: clusters and counts before references ──
+//!   3 L2 slices
+//!        ── barrier: L2 tables before L1 entries ──
+//!   4 L1 entries
+//!        ── barrier: cleared references before reuse ──
+//!   5 lowered counts of released clusters
+//! ```
+//!
+//! A stage with nothing to do costs nothing, so an allocating write and a flush are two host
+//! flushes. A count is lowered only in stage 5, so whatever is in the refcount cache before is
+//! safe to write at any time. Format description, "Cluster mapping".
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::super::fields::{buffer_len, put, u64_at, zeroed};
+use super::super::{ErrorKind, ImageError, Result};
+use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::cache::TableCache;
+use super::entry::{L1Entry, Mapping};
+use super::geometry::Geometry;
+use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, Header};
+use super::host::{Barrier, Host};
+use super::overlap::Kind;
+use super::space::{Reason, Space};
+
+/// The most memory that cached L2 tables take: enough to map 256 GiB in clusters of 64 KiB.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// The metadata of one open image.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    host: Arc<Host>,
+    geometry: Geometry,
+    l1: Vec<u64>,
+    l1_offset: HostOffset,
+    l1_dirty: BTreeSet<usize>,
+    l2: TableCache,
+    pub(super) space: Space,
+    /// Guest clusters for which a request is writing data that is not yet mapped.
+    pub(super) allocating: Vec<Range<u64>>,
+    incompatible: u64,
+    autoclear: u64,
+    /// Why nothing may be written any more.
+    failed: Option<String>,
+}
+
+impl Metadata {
+    /// Reads the tables that stay in memory.
+    pub(super) fn load(host: &Arc<Host>, header: &Header) -> Result<Self> {
+        let geometry = header.geometry;
+        let mut bytes = zeroed(header.l1_bytes());
+        host.read(&mut bytes, header.l1_offset, "the L1 table")?;
+        let words = bytes.as_chunks::<8>().0.iter();
+        let mut metadata = Self {
+            host: Arc::clone(host),
+            geometry,
+            l1: words.map(|&word| u64::from_be_bytes(word)).collect(),
+            l1_offset: header.l1_offset,
+            l1_dirty: BTreeSet::new(),
+            l2: TableCache::new(CACHE_BYTES, geometry.slice_size()),
+            space: Space::new(host, header)?,
+            allocating: Vec::new(),
+            incompatible: header.incompatible,
+            autoclear: header.autoclear,
+            failed: None,
+        };
+        metadata.note_l2_tables();
+        Ok(metadata)
+    }
+
+    fn note_l2_tables(&mut self) {
+        for (index, &raw) in self.l1.iter().enumerate() {
+            if let Ok(Some(entry)) = L1Entry::decode(raw, index, &self.geometry) {
+                self.space
+                    .overlap
+                    .add(entry.table, 1, Kind::ActiveL2, &self.geometry);
+            }
+        }
+    }
+
+    /// The active L1 table.
+    pub(super) fn l1(&self) -> &[u64] {
+        &self.l1
+    }
+
+    // ---- looking up -------------------------------------------------------------------------
+
+    fn l1_index(&self, cluster: GuestCluster) -> usize {
+        buffer_len(cluster.0 >> self.geometry.l2_bits())
+    }
+
+    fn l1_entry(&self, index: usize) -> Result<Option<L1Entry>> {
+        let raw = self.l1.get(index).copied().unwrap_or(0);
+        let Some(entry) = L1Entry::decode(raw, index, &self.geometry)? else {
+            return Ok(None);
+        };
+        self.space
+            .overlap
+            .check_is(entry.table, Kind::ActiveL2, &self.geometry)?;
+        Ok(Some(entry))
+    }
+
+    /// What `cluster` is made of.
+    pub(super) fn mapping(&mut self, cluster: GuestCluster) -> Result<Mapping> {
+        let Some(l1) = self.l1_entry(self.l1_index(cluster))? else {
+            return Ok(Mapping::Unallocated);
+        };
+        let (slice, at) = self.entry_place(l1.table, cluster);
+        self.load_slice(slice)?;
+        let raw = self
+            .l2
+            .get(slice)
+            .and_then(|bytes| u64_at(bytes, at))
+            .unwrap_or(0);
+        Mapping::decode(raw, cluster, &self.geometry)
+    }
+
+    /// How many clusters from `cluster` on have no L2 table, at most `limit`.
+    pub(super) fn clusters_without_table(&self, cluster: GuestCluster, limit: u64) -> u64 {
+        let per_table = self.geometry.l2_entries();
+        let mut end = cluster.0;
+        while end - cluster.0 < limit {
+            let index = buffer_len(end >> self.geometry.l2_bits());
+            if self
+                .l1
+                .get(index)
+                .is_none_or(|raw| raw & super::entry::OFFSET != 0)
+            {
+                break;
+            }
+            end = (end / per_table + 1) * per_table;
+        }
+        (end - cluster.0).min(limit)
+    }
+
+    /// The slice of the L2 table at `table` with the entry of `cluster`, and the byte of the
+    /// entry in it.
+    fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> (HostOffset, usize) {
+        let byte = cluster.0 % self.geometry.l2_entries() * 8;
+        let slice_size = self.geometry.slice_size();
+        (
+            table.plus(byte - byte % slice_size),
+            buffer_len(byte % slice_size),
+        )
+    }
+
+    fn load_slice(&mut self, slice: HostOffset) -> Result<()> {
+        if self.l2.get(slice).is_some() {
+            return Ok(());
+        }
+        if !self.l2.has_room() {
+            self.write_back()?;
+        }
+        let mut bytes = zeroed(self.geometry.slice_size()).into_boxed_slice();
+        self.host.read(&mut bytes, slice, "an L2 table")?;
+        self.l2.insert(slice, bytes);
+        Ok(())
+    }
+
+    // ---- changing ---------------------------------------------------------------------------
+
+    /// Fails if nothing may be written any more; before the first change, clears the features
+    /// that a change would make wrong.
+    pub(super) fn begin_change(&mut self) -> Result<()> {
+        self.host.doubt()?;
+        if let Some(why) = &self.failed {
+            return Err(ImageError::new(
+                ErrorKind::ReadOnly,
+                format!("no more writes to an image found corrupt ({why}); check it"),
+            ));
+        }
+        if self.autoclear != 0 {
+            self.host
+                .write(&[0; 8], HostOffset(AT_AUTOCLEAR), "the header")?;
+            self.host.barrier(Barrier::FlagBeforeChange)?;
+            self.autoclear = 0;
+        }
+        Ok(())
+    }
+
+    /// Passes `result` on. A contradiction between the tables ends all writing and marks the
+    /// image as corrupt; what the host's failures do is kept by [`Host::doubt`].
+    pub(super) fn sealing<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.kind() == ErrorKind::Corrupt
+            && self.failed.is_none()
+        {
+            self.mark_corrupt();
+            self.failed = Some(error.to_string());
+        }
+        result
+    }
+
+    /// Sets the corrupt bit, as far as that works: the error being reported matters more.
+    fn mark_corrupt(&mut self) {
+        if self.geometry.has_zero_clusters() {
+            self.incompatible |= CORRUPT;
+            let bits = self.incompatible.to_be_bytes();
+            let _ = self
+                .host
+                .write(&bits, HostOffset(AT_INCOMPATIBLE), "the header");
+            let _ = self.host.barrier(Barrier::FlagBeforeChange);
+        }
+    }
+
+    /// Ends all writing.
+    pub(super) fn fail(&mut self, why: &ImageError) {
+        self.failed.get_or_insert_with(|| why.to_string());
+    }
+
+    /// Sees to it that `cluster` has an L2 table of its own, and gives the table's place.
+    pub(super) fn own_table(&mut self, cluster: GuestCluster) -> Result<HostOffset> {
+        let index = self.l1_index(cluster);
+        match self.l1_entry(index)? {
+            Some(entry) if entry.copied => Ok(entry.table),
+            Some(shared) => {
+                let table = self.new_table(index, Some(shared.table))?;
+                let old = shared.table.cluster(&self.geometry);
+                let size = self.geometry.cluster_size();
+                self.l2.forget(shared.table, size);
+                self.space
+                    .overlap
+                    .remove(shared.table, 1, Kind::ActiveL2, &self.geometry);
+                self.space.release(old, 1, Reason::Replaced);
+                Ok(table)
+            }
+            None => self.new_table(index, None),
+        }
+    }
+
+    /// Writes a new L2 table, empty or a copy of the one at `from`, and enters it in L1.
+    fn new_table(&mut self, index: usize, from: Option<HostOffset>) -> Result<HostOffset> {
+        let run = self.space.allocate(1)?;
+        let table = run.first.offset(&self.geometry);
+        let size = self.geometry.cluster_size();
+        match from {
+            None => self.host.zero(table, size, "an L2 table")?,
+            Some(from) => {
+                let bytes = self.read_table(from)?;
+                self.host.write(&bytes, table, "an L2 table")?;
+            }
+        }
+        self.l2.forget(table, size);
+        if let Some(raw) = self.l1.get_mut(index) {
+            *raw = L1Entry {
+                table,
+                copied: true,
+            }
+            .encode();
+            self.l1_dirty.insert(index);
+        }
+        self.space
+            .overlap
+            .add(table, 1, Kind::ActiveL2, &self.geometry);
+        Ok(table)
+    }
+
+    /// The bytes of the L2 table at `table`, through the cache.
+    fn read_table(&mut self, table: HostOffset) -> Result<Vec<u8>> {
+        let mut bytes = zeroed(self.geometry.cluster_size());
+        let slice_size = self.geometry.slice_size();
+        for (slice, at) in bytes.chunks_mut(buffer_len(slice_size)).zip(0..) {
+            let offset = table.plus(at * slice_size);
+            self.load_slice(offset)?;
+            slice.copy_from_slice(self.l2.get(offset).unwrap_or(&[]));
+        }
+        Ok(bytes)
+    }
+
+    /// Maps `cluster`, which has a table of its own, to `mapping`, and notes what it was mapped
+    /// to before as released, unless the new mapping keeps it.
+    pub(super) fn map(
+        &mut self,
+        cluster: GuestCluster,
+        mapping: Mapping,
+        reason: Reason,
+    ) -> Result<()> {
+        let table = self.own_table(cluster)?;
+        let (slice, at) = self.entry_place(table, cluster);
+        self.load_slice(slice)?;
+        let old = self
+            .l2
+            .get(slice)
+            .and_then(|bytes| u64_at(bytes, at))
+            .unwrap_or(0);
+        let old = Mapping::decode(old, cluster, &self.geometry)?;
+        if let Some(bytes) = self.l2.get_mut(slice) {
+            put(bytes, at, &mapping.encode(&self.geometry).to_be_bytes());
+        }
+        if let Some((first, count)) = self.clusters_of(old)
+            && self.clusters_of(mapping) != Some((first, count))
+        {
+            self.space.release(first, count, reason);
+        }
+        Ok(())
+    }
+
+    /// The host clusters that a mapping refers to.
+    fn clusters_of(&self, mapping: Mapping) -> Option<(HostCluster, u64)> {
+        match mapping {
+            Mapping::Unallocated | Mapping::Zero { kept: None } => None,
+            Mapping::Data { host, .. }
+            | Mapping::Zero {
+                kept: Some((host, _)),
+            } => Some((host.cluster(&self.geometry), 1)),
+            Mapping::Compressed { host, len } => {
+                let first = host.cluster(&self.geometry);
+                let last = host.plus(len - 1).cluster(&self.geometry);
+                Some((first, last.0 - first.0 + 1))
+            }
+        }
+    }
+
+    // ---- writing back -----------------------------------------------------------------------
+
+    /// Whether anything waits to be written or released.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.l2.is_dirty()
+            || !self.l1_dirty.is_empty()
+            || self.space.refcounts.blocks_dirty()
+            || self.space.refcounts.table_dirty()
+            || self.space.pending_releases() > 0
+    }
+
+    /// Stages 1 to 4. Everything that was changed is written, not yet durable.
+    pub(super) fn write_back(&mut self) -> Result<()> {
+        let written = self.write_stages();
+        self.sealing(written)
+    }
+
+    fn write_stages(&mut self) -> Result<()> {
+        let counts = &mut self.space.refcounts;
+        counts.write_blocks()?;
+        if counts.table_dirty() {
+            self.host.barrier(Barrier::BlockBeforeTable)?;
+            counts.write_table()?;
+        }
+        if self.l2.is_dirty() || !self.l1_dirty.is_empty() {
+            self.host.barrier(Barrier::ClusterBeforeReference)?;
+            self.l2.write_dirty(&self.host, "an L2 table")?;
+        }
+        if !self.l1_dirty.is_empty() {
+            self.host.barrier(Barrier::L2BeforeL1)?;
+            self.write_l1()?;
+        }
+        Ok(())
+    }
+
+    fn write_l1(&mut self) -> Result<()> {
+        for &index in &self.l1_dirty {
+            let raw = self.l1.get(index).copied().unwrap_or(0);
+            let at = self.l1_offset.plus(index as u64 * 8);
+            self.host.write(&raw.to_be_bytes(), at, "the L1 table")?;
+        }
+        self.l1_dirty.clear();
+        Ok(())
+    }
+
+    /// Stage 5, after [`Self::write_back`] and a barrier, with no request under way.
+    pub(super) fn apply_releases(&mut self) -> Result<()> {
+        let applied = self.space.apply_releases();
+        self.sealing(applied)
+    }
+}

@@ -1,0 +1,264 @@
+//! qcow2, QEMU's copy-on-write image format, versions 2 and 3: reading and writing.
+//!
+//! ```text
+//!   guest offset ──L1──> L2 table ──L2──> host cluster | compressed bytes | zeros | nothing
+//!                                                                                     │
+//!   host cluster ──refcount table──> refcount block ──> how often it is referred to   v
+//!                                                                              backing image
+//! ```
+//!
+//! - [`header`], [`extension`], [`geometry`], [`entry`], [`snapshot`]: what stands on disk;
+//! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
+//!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
+//! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`aes`]: what data looks like;
+//! - [`check`], [`repair`], [`create`]: whole images.
+//!
+//! *Threads.* One mutex guards the metadata; data is read and written outside it. Each request
+//! holds `in_flight` for reading; clusters given back are reused only when it can be had for
+//! writing, so that no request ever reads or writes a cluster that has changed its meaning.
+//!
+//! *Left out on purpose:* lazy refcounts are never used for writing (an image that has them is
+//! written with refcounts in order, which the format allows), so that the dirty bit is only ever
+//! cleared. Not yet there, and refused by name: extended L2 entries, external data files, LUKS,
+//! zstd.
+//!
+//! Specification: QEMU's `docs/interop/qcow2`.
+
+pub mod address;
+mod aes;
+mod cache;
+pub mod check;
+mod compress;
+pub mod create;
+pub mod entry;
+pub mod extension;
+pub mod geometry;
+pub mod header;
+mod host;
+mod metadata;
+mod open;
+mod overlap;
+
+mod read;
+mod refcount;
+pub mod repair;
+pub mod snapshot;
+mod space;
+mod width;
+mod write;
+mod zero;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+
+use super::{ErrorKind, Extent, Format, Image, ImageError, Result, ZeroMode, check_range};
+use aes::AesCbc;
+use compress::Decompressed;
+use geometry::Geometry;
+use header::Header;
+use host::{Barrier, Host};
+use metadata::Metadata;
+
+pub use compress::compress;
+pub use open::{Parameters, Purpose, Writing};
+
+/// So many notes about released clusters may wait for a flush.
+const MAX_PENDING_RELEASES: usize = 16 * 1024;
+
+/// An open qcow2 image.
+#[derive(Debug)]
+pub struct Qcow2 {
+    host: Arc<Host>,
+    header: Header,
+    geometry: Geometry,
+    metadata: Mutex<Metadata>,
+    /// Woken when a request has mapped, or given up, what it was allocating.
+    allocated: Condvar,
+    /// Held for reading by every request, for writing while clusters are given back.
+    in_flight: RwLock<()>,
+    decompressed: Mutex<Decompressed>,
+    cipher: Option<AesCbc>,
+    backing: Option<Arc<dyn Image>>,
+    writing: Writing,
+    path: Option<PathBuf>,
+}
+
+impl Qcow2 {
+    /// What the header said when the image was opened.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The sizes of the image.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Metadata> {
+        // A panic while the lock was held is a bug that has been reported; the tables in memory
+        // may be half changed, so nothing more is written.
+        self.metadata.lock().unwrap_or_else(|poisoned| {
+            let mut metadata = poisoned.into_inner();
+            metadata.fail(&ImageError::corrupt("a panic inside a request"));
+            metadata
+        })
+    }
+
+    fn check_write(&self, offset: u64, len: u64) -> Result<()> {
+        check_range(offset, len, self.header.size)?;
+        match self.writing {
+            Writing::Allowed => Ok(()),
+            Writing::Refused => Err(ImageError::new(
+                ErrorKind::ReadOnly,
+                "the image is open for reading only",
+            )),
+        }
+    }
+
+    /// The length of what shows through from below.
+    fn backing_size(&self) -> u64 {
+        self.backing.as_ref().map_or(0, |backing| backing.size())
+    }
+
+    /// Writes back all metadata in order and makes everything durable; then gives back released
+    /// clusters, if no request is under way or `releases` says to wait for that.
+    fn flush_all(&self, releases: Releases) -> Result<()> {
+        let mut metadata = self.lock();
+        if !metadata.is_dirty() {
+            drop(metadata);
+            return self.host.barrier(Barrier::GuestFlush);
+        }
+        metadata.write_back()?;
+        self.host.barrier(match metadata.space.pending_releases() {
+            0 => Barrier::GuestFlush,
+            _ => Barrier::ClearedBeforeReuse,
+        })?;
+        if metadata.space.pending_releases() == 0 {
+            return Ok(());
+        }
+        drop(metadata);
+        self.give_back(releases)
+    }
+
+    /// Gives back clusters whose release is durable.
+    fn give_back(&self, releases: Releases) -> Result<()> {
+        let alone = match releases {
+            Releases::IfIdle => self.in_flight.try_write().ok(),
+            Releases::Wait => Some(self.in_flight.write().unwrap_or_else(|e| e.into_inner())),
+        };
+        let Some(_alone) = alone else { return Ok(()) };
+        let mut metadata = self.lock();
+        // Requests may have released more since the flush; with the image to ourselves the
+        // second flush settles that too, and is free where they have not.
+        metadata.write_back()?;
+        self.host.barrier(Barrier::ClearedBeforeReuse)?;
+        self.decompressed
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .clear();
+        metadata.apply_releases()
+    }
+
+    /// Before a request that may release clusters: bounds how many wait for a flush.
+    fn relieve(&self) -> Result<()> {
+        if self.lock().space.pending_releases() < MAX_PENDING_RELEASES {
+            return Ok(());
+        }
+        self.flush_all(Releases::Wait)
+    }
+}
+
+/// When released clusters are given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Releases {
+    /// Only if no request is under way.
+    IfIdle,
+    /// After waiting for the requests under way.
+    Wait,
+}
+
+impl Image for Qcow2 {
+    fn size(&self) -> u64 {
+        self.header.size
+    }
+
+    fn format(&self) -> Format {
+        Format::Qcow2
+    }
+
+    fn read_only(&self) -> bool {
+        self.writing == Writing::Refused
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        check_range(offset, buf.len() as u64, self.header.size)?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.read_guest(buf, address::GuestOffset(offset))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.check_write(offset, buf.len() as u64)?;
+        self.relieve()?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.write_guest(buf, address::GuestOffset(offset))
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64, mode: ZeroMode) -> Result<()> {
+        self.check_write(offset, len)?;
+        self.relieve()?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.zero_guest(address::GuestOffset(offset), len, mode)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.check_write(offset, len)?;
+        self.relieve()?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.discard_guest(address::GuestOffset(offset), len)
+    }
+
+    fn flush(&self) -> Result<()> {
+        match self.writing {
+            Writing::Allowed => self.flush_all(Releases::IfIdle),
+            Writing::Refused => Ok(()),
+        }
+    }
+
+    fn extent(&self, offset: u64, len: u64) -> Result<Extent> {
+        check_range(offset, 1, self.header.size)?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.find_extent(
+            address::GuestOffset(offset),
+            len.min(self.header.size - offset),
+        )
+    }
+
+    fn backing(&self) -> Option<&Arc<dyn Image>> {
+        self.backing.as_ref()
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    fn as_qcow2(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn close(&self) -> Result<()> {
+        if self.writing == Writing::Refused {
+            return Ok(());
+        }
+        self.flush_all(Releases::Wait)?;
+        // Lowered counts that are still in the cache; without them there would be leaks.
+        self.lock().write_back()?;
+        self.host.barrier(Barrier::GuestFlush)
+    }
+}
+
+impl Drop for Qcow2 {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close` first; then nothing is left to fail here.
+        let _ = self.close();
+    }
+}

@@ -1,0 +1,233 @@
+//! Opening an image: reading the header, and refusing what cannot be handled safely.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+
+use super::super::fields::zeroed;
+use super::super::{ErrorKind, Image, ImageError, Result};
+use super::Qcow2;
+use super::aes::AesCbc;
+use super::check;
+use super::entry::{COPIED, L1Entry};
+use super::geometry::Geometry;
+use super::header::{
+    AT_INCOMPATIBLE, CORRUPT, Compression, DIRTY, EXTENDED_L2, EXTERNAL_DATA, EncryptionMethod,
+    Header, first_cluster_len,
+};
+use super::host::{Barrier, Host};
+use super::metadata::Metadata;
+use super::overlap::Kind;
+use super::{address::HostOffset, compress::Decompressed, repair, snapshot};
+use crate::storage::Storage;
+
+/// Whether an image may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// It may.
+    Allowed,
+    /// It may not, and nothing in its file changes.
+    Refused,
+}
+
+/// What an image is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Its contents.
+    Contents,
+    /// Only what stands in its header.
+    Inspection,
+}
+
+/// What opening an image takes besides its file.
+#[derive(Debug)]
+pub struct Parameters {
+    /// Whether it may be changed.
+    pub writing: Writing,
+    /// The password of an encrypted image.
+    pub password: Option<String>,
+    /// The open backing image.
+    pub backing: Option<Arc<dyn Image>>,
+    /// The file's name, for messages.
+    pub path: Option<PathBuf>,
+}
+
+impl Header {
+    /// Reads the header of the image in `storage` and checks that this version can do what
+    /// `purpose` needs.
+    pub fn read(storage: &dyn Storage, purpose: Purpose) -> Result<Self> {
+        let mut start = [0; 24];
+        let read = |buf: &mut [u8]| {
+            storage
+                .read_at(buf, 0)
+                .map_err(|e| ImageError::io("read the header", e))
+        };
+        read(&mut start)?;
+        let mut bytes = zeroed(first_cluster_len(&start));
+        read(&mut bytes)?;
+        let header = Self::parse(&bytes)?;
+        if purpose == Purpose::Contents {
+            header.check_supported()?;
+        }
+        Ok(header)
+    }
+
+    fn check_supported(&self) -> Result<()> {
+        let missing = if self.incompatible & EXTERNAL_DATA != 0 {
+            "an external data file"
+        } else if self.incompatible & EXTENDED_L2 != 0 {
+            "extended L2 entries (subclusters)"
+        } else if self.encryption == EncryptionMethod::Luks {
+            "LUKS encryption"
+        } else if self.compression == Compression::Zstd {
+            "zstd compression"
+        } else {
+            return Ok(());
+        };
+        Err(ImageError::new(
+            ErrorKind::Unsupported,
+            format!("the image uses {missing}, which this version cannot read"),
+        ))
+    }
+}
+
+impl Qcow2 {
+    /// Opens the image in `storage`, whose header was read. An image whose refcounts may be
+    /// wrong is mended first, if it may be changed.
+    pub fn open(storage: Arc<dyn Storage>, header: Header, with: Parameters) -> Result<Self> {
+        header.check_supported()?;
+        let host = Arc::new(Host::new(storage)?);
+        let mut header = header;
+        check_tables_inside(&header, host.len()?)?;
+        if with.writing == Writing::Allowed {
+            prepare_for_writing(&host, &mut header)?;
+        }
+        let mut metadata = Metadata::load(&host, &header)?;
+        check_l2_inside(&metadata, &header.geometry, host.len()?)?;
+        check::check_end(&host, &header)?;
+        note_fixed_tables(&mut metadata, &host, &header, with.writing)?;
+        Ok(Self {
+            cipher: cipher(&header, with.password.as_deref())?,
+            geometry: header.geometry,
+            metadata: Mutex::new(metadata),
+            allocated: Condvar::new(),
+            in_flight: RwLock::new(()),
+            decompressed: Mutex::new(Decompressed::default()),
+            backing: with.backing,
+            writing: with.writing,
+            path: with.path,
+            header,
+            host,
+        })
+    }
+}
+
+fn truncated(what: &str, at: u64) -> ImageError {
+    ImageError::corrupt(format!(
+        "{what} lies past the end of the file; the file is truncated or not a whole image"
+    ))
+    .at(at)
+}
+
+fn check_tables_inside(header: &Header, file_len: u64) -> Result<()> {
+    let tables = [
+        ("the L1 table", header.l1_offset, header.l1_bytes()),
+        (
+            "the refcount table",
+            header.refcount_table_offset,
+            header.refcount_table_bytes(),
+        ),
+    ];
+    match tables
+        .into_iter()
+        .find(|(_, at, len)| *len > 0 && at.plus(*len).0 > file_len)
+    {
+        Some((what, at, _)) => Err(truncated(what, at.0)),
+        None => Ok(()),
+    }
+}
+
+fn check_l2_inside(metadata: &Metadata, geometry: &Geometry, file_len: u64) -> Result<()> {
+    for (index, &raw) in metadata.l1().iter().enumerate() {
+        if let Ok(Some(entry)) = L1Entry::decode(raw & !COPIED, index, geometry)
+            && entry.table.0 >= file_len
+        {
+            return Err(truncated("an L2 table", entry.table.0));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a corrupt image, and mends the refcounts of one that was not closed.
+fn prepare_for_writing(host: &Arc<Host>, header: &mut Header) -> Result<()> {
+    if header.incompatible & CORRUPT != 0 {
+        return Err(ImageError::new(
+            ErrorKind::ReadOnly,
+            "the image is marked as corrupt; it can be read, and `cowbox img check -r all` may \
+             mend it",
+        ));
+    }
+    if header.incompatible & DIRTY != 0 {
+        let report = repair::repair(host, header, repair::Repair::All)?;
+        if report.corruptions > 0 {
+            return Err(ImageError::corrupt(
+                "the image was not closed and has errors beyond its refcounts; run `cowbox img \
+                 check`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Clears the bits `gone` of the incompatible features, behind everything written before.
+pub(super) fn clear_incompatible(host: &Host, header: &mut Header, gone: u64) -> Result<()> {
+    if header.incompatible & gone == 0 {
+        return Ok(());
+    }
+    header.incompatible &= !gone;
+    host.barrier(Barrier::ChangesBeforeFlag)?;
+    host.write(
+        &header.incompatible.to_be_bytes(),
+        HostOffset(AT_INCOMPATIBLE),
+        "the header",
+    )?;
+    host.barrier(Barrier::GuestFlush)
+}
+
+/// Notes where the tables of snapshots and bitmaps lie, so that no write lands on them.
+fn note_fixed_tables(
+    metadata: &mut Metadata,
+    host: &Host,
+    header: &Header,
+    writing: Writing,
+) -> Result<()> {
+    if writing == Writing::Refused {
+        return Ok(());
+    }
+    metadata.space.check_blocks(host.len()?)?;
+    let (snapshots, table_len) = snapshot::read_table(host, header)?;
+    let mut tables = vec![(header.snapshots_offset, table_len, Kind::SnapshotTable)];
+    for snapshot in &snapshots {
+        let len = u64::from(snapshot.l1_size) * 8;
+        tables.push((snapshot.l1_offset, len, Kind::InactiveL1));
+    }
+    if let Some(bitmaps) = header.extensions.bitmaps() {
+        tables.push((
+            bitmaps.directory,
+            bitmaps.directory_size,
+            Kind::BitmapDirectory,
+        ));
+    }
+    metadata.space.overlap.add_fixed(tables);
+    Ok(())
+}
+
+fn cipher(header: &Header, password: Option<&str>) -> Result<Option<AesCbc>> {
+    match (header.encryption, password) {
+        (EncryptionMethod::Aes, Some(password)) => Ok(Some(AesCbc::new(password))),
+        (EncryptionMethod::Aes, None) => Err(ImageError::new(
+            ErrorKind::Password,
+            "the image is encrypted (AES); give its password",
+        )),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,180 @@
+//! Guest reads: from guest offsets to host bytes, and what a run of the disk is made of.
+
+use super::super::fields::zeroed;
+use super::super::{Extent, ExtentKind, ImageError, Result};
+use super::Qcow2;
+use super::address::{GuestOffset, HostOffset};
+use super::entry::Mapping;
+use super::metadata::Metadata;
+
+/// A run of guest bytes of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// The bytes lie at this host offset, one after the other.
+    Data(HostOffset),
+    /// The bytes are part of the compressed cluster of at most this many bytes at this offset.
+    Compressed(HostOffset, u64),
+    /// Zeros, with the host bytes kept for them.
+    Zero(Option<HostOffset>),
+    /// Nothing in this image.
+    Unallocated,
+}
+
+impl Qcow2 {
+    /// Fills `buf` from `offset`. The caller holds `in_flight`; bytes past the end of the disk
+    /// (the rest of its last cluster) are zeros.
+    pub(super) fn read_guest(&self, mut buf: &mut [u8], mut offset: GuestOffset) -> Result<()> {
+        while !buf.is_empty() {
+            let (piece, len) = self.lock().next_piece(offset, buf.len() as u64, self)?;
+            let (now, rest) = buf.split_at_mut(super::super::fields::buffer_len(len));
+            match piece {
+                Piece::Data(host) => self.read_data(now, offset, host)?,
+                Piece::Compressed(host, len) => self.read_compressed(now, offset, (host, len))?,
+                Piece::Zero(_) => now.fill(0),
+                Piece::Unallocated => self.read_backing(now, offset)?,
+            }
+            buf = rest;
+            offset = offset.plus(len);
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of ordinary clusters and decrypts them.
+    fn read_data(&self, buf: &mut [u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
+        let Some(cipher) = &self.cipher else {
+            return self.host.read(buf, host, "guest data");
+        };
+        let before = offset.0 % super::super::SECTOR;
+        let len = (before + buf.len() as u64).next_multiple_of(super::super::SECTOR);
+        let mut sectors = zeroed(len);
+        self.host
+            .read(&mut sectors, HostOffset(host.0 - before), "guest data")?;
+        cipher.decrypt(&mut sectors, GuestOffset(offset.0 - before));
+        let (_, plain) = sectors.split_at(super::super::fields::buffer_len(before));
+        buf.copy_from_slice(plain.split_at(buf.len()).0);
+        Ok(())
+    }
+
+    /// Reads from the backing image, and zeros past its end or without one.
+    fn read_backing(&self, buf: &mut [u8], offset: GuestOffset) -> Result<()> {
+        let there = self
+            .backing_size()
+            .saturating_sub(offset.0)
+            .min(buf.len() as u64);
+        let (below, past) = buf.split_at_mut(super::super::fields::buffer_len(there));
+        past.fill(0);
+        match &self.backing {
+            Some(backing) if !below.is_empty() => backing.read_at(below, offset.0),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `len` bytes from `offset` are known to read as zeros without reading data.
+    pub(super) fn is_known_zero(&self, offset: GuestOffset, len: u64) -> Result<bool> {
+        let end = offset.0.saturating_add(len).min(self.header.size);
+        let mut at = offset;
+        while at.0 < end {
+            let extent = self.find_extent(at, end - at.0)?;
+            if !extent.kind.reads_zero() {
+                return Ok(false);
+            }
+            at = at.plus(extent.length);
+        }
+        Ok(true)
+    }
+
+    /// What starts at `offset`, through the whole chain.
+    pub(super) fn find_extent(&self, offset: GuestOffset, len: u64) -> Result<Extent> {
+        let (piece, length) = self.lock().next_piece(offset, len, self)?;
+        let kind = match piece {
+            Piece::Data(host) => ExtentKind::Data { host: host.0 },
+            Piece::Compressed(..) => ExtentKind::Compressed,
+            Piece::Zero(kept) => ExtentKind::Zero {
+                host: kept.map(|host| host.0),
+            },
+            Piece::Unallocated => return self.extent_below(offset, length),
+        };
+        Ok(Extent {
+            offset: offset.0,
+            length,
+            kind,
+            depth: 0,
+        })
+    }
+
+    fn extent_below(&self, offset: GuestOffset, length: u64) -> Result<Extent> {
+        let there = self.backing_size().saturating_sub(offset.0);
+        match &self.backing {
+            Some(backing) if there > 0 => {
+                let below = backing.extent(offset.0, length.min(there))?;
+                Ok(Extent {
+                    depth: below.depth + 1,
+                    ..below
+                })
+            }
+            _ => {
+                let kind = ExtentKind::Unallocated;
+                Ok(Extent {
+                    offset: offset.0,
+                    length,
+                    kind,
+                    depth: 0,
+                })
+            }
+        }
+    }
+}
+
+impl Metadata {
+    /// The run that starts at `offset`, at most `len` bytes long, and its length.
+    pub(super) fn next_piece(
+        &mut self,
+        offset: GuestOffset,
+        len: u64,
+        image: &Qcow2,
+    ) -> Result<(Piece, u64), ImageError> {
+        let geometry = &image.geometry;
+        let cluster = offset.cluster(geometry);
+        let within = offset.within(geometry);
+        let wanted = geometry.clusters(within.saturating_add(len));
+        let absent = self.clusters_without_table(cluster, wanted);
+        if absent > 0 {
+            let run = absent.saturating_mul(geometry.cluster_size()) - within;
+            return Ok((Piece::Unallocated, run.min(len)));
+        }
+        let first = self.mapping(cluster)?;
+        // A run stays inside one L2 table, which bounds the time for which the lock is held.
+        let to_table_end = geometry.l2_entries() - cluster.0 % geometry.l2_entries();
+        let mut count = 1;
+        while count < wanted.min(to_table_end)
+            && continues(
+                first,
+                self.mapping(cluster.plus(count))?,
+                count * geometry.cluster_size(),
+            )
+        {
+            count += 1;
+        }
+        let piece = match first {
+            Mapping::Data { host, .. } => Piece::Data(host.plus(within)),
+            Mapping::Compressed { host, len } => Piece::Compressed(host, len),
+            Mapping::Zero { kept } => Piece::Zero(kept.map(|(host, _)| host.plus(within))),
+            Mapping::Unallocated => Piece::Unallocated,
+        };
+        Ok((piece, (count * geometry.cluster_size() - within).min(len)))
+    }
+}
+
+/// Whether the cluster `distance` bytes on goes on with the run that starts with `first`.
+fn continues(first: Mapping, next: Mapping, distance: u64) -> bool {
+    match (first, next) {
+        (Mapping::Data { host, .. }, Mapping::Data { host: next, .. }) => {
+            next == host.plus(distance)
+        }
+        (Mapping::Zero { kept }, Mapping::Zero { kept: next }) => {
+            next.map(|(host, _)| host) == kept.map(|(host, _)| host.plus(distance))
+        }
+        (Mapping::Unallocated, Mapping::Unallocated) => true,
+        _ => false,
+    }
+}

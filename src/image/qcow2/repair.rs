@@ -1,0 +1,232 @@
+//! Repairing an image: refcounts that are right again.
+//!
+//! Leaks are mended in place, by lowering counts. Anything worse gets a complete new refcount
+//! structure, counted from the references, behind everything else in the file, because no wrong
+//! count can be trusted to find room; the header is switched over in one write. Then the COPIED
+//! flags are set right. Entries that point nowhere are reported and left alone: which data they
+//! meant is not known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::fields::{buffer_len, zeroed};
+use super::super::{ErrorKind, ImageError, Result};
+use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::check::{self, Counts, OwnTables, Report};
+use super::entry::{COPIED, L1Entry, Mapping};
+use super::header::{AT_REFCOUNT_TABLE, CORRUPT, DIRTY, Header, MAX_REFCOUNT_TABLE_BYTES};
+use super::host::{Barrier, Host};
+use super::open::clear_incompatible;
+use super::refcount::Refcounts;
+use super::{Purpose, width};
+use crate::storage::Storage;
+
+/// What to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Lost space only.
+    Leaks,
+    /// Everything that can be mended.
+    All,
+}
+
+/// Checks the image in `storage`, and mends what `what` says.
+pub fn check_storage(storage: Arc<dyn Storage>, what: Option<Repair>) -> Result<Report> {
+    let mut header = Header::read(&*storage, Purpose::Contents)?;
+    let host = Arc::new(Host::new(storage)?);
+    match what {
+        None => check::check(&host, &header),
+        Some(what) => repair(&host, &mut header, what),
+    }
+}
+
+/// Checks and mends; the report is about what is left, and what was mended.
+pub(super) fn repair(host: &Arc<Host>, header: &mut Header, what: Repair) -> Result<Report> {
+    let before = check::check(host, header)?;
+    if before.corruptions > 0 && what == Repair::All {
+        rebuild(host, header)?;
+    } else if before.leaks > 0 {
+        lower_leaks(host, header)?;
+    }
+    let mut after = check::check(host, header)?;
+    after.leaks_fixed = before.leaks.saturating_sub(after.leaks);
+    after.corruptions_fixed = before.corruptions.saturating_sub(after.corruptions);
+    if after.corruptions == 0 && (what == Repair::All || before.corruptions == 0) {
+        clear_incompatible(host, header, DIRTY | CORRUPT)?;
+    }
+    let mut messages = before.messages;
+    messages.retain(|line| !after.messages.contains(line));
+    messages.append(&mut after.messages);
+    after.messages = messages;
+    Ok(after)
+}
+
+/// Lowers every count that is above its references.
+fn lower_leaks(host: &Arc<Host>, header: &Header) -> Result<()> {
+    let (_, counts) = check::count(host, header, OwnTables::Counted)?;
+    let mut refcounts = Refcounts::load(host, header)?;
+    let geometry = header.geometry;
+    let blocks: Vec<_> = refcounts.blocks().collect();
+    for (index, block) in blocks {
+        if !block.is_aligned(&geometry) || block.0 >= host.len()? {
+            continue;
+        }
+        let first = index as u64 * geometry.block_entries();
+        for cluster in (first..first + geometry.block_entries()).map(HostCluster) {
+            let references = counts.get(cluster);
+            if refcounts.get(cluster)? > references {
+                refcounts.set(cluster, references)?;
+            }
+        }
+    }
+    refcounts.write_blocks()?;
+    host.barrier(Barrier::GuestFlush)
+}
+
+/// Where a new refcount structure goes: blocks first, then the table.
+struct Plan {
+    first: HostCluster,
+    /// The table entries that have a block.
+    indices: BTreeSet<u64>,
+    table_clusters: u64,
+}
+
+/// Writes a new refcount structure, switches over to it, and sets the COPIED flags right.
+fn rebuild(host: &Arc<Host>, header: &mut Header) -> Result<()> {
+    let (_, counts) = check::count(host, header, OwnTables::Ignored)?;
+    let plan = plan(&counts, host, header)?;
+    let table = write_structure(&plan, &counts, host, header)?;
+    host.barrier(Barrier::TableBeforeHeader)?;
+    let clusters = u32::try_from(plan.table_clusters).unwrap_or(u32::MAX);
+    let fields = [&table.0.to_be_bytes()[..], &clusters.to_be_bytes()[..]].concat();
+    host.write(&fields, HostOffset(AT_REFCOUNT_TABLE), "the header")?;
+    host.barrier(Barrier::HeaderBeforeRelease)?;
+    header.refcount_table_offset = table;
+    header.refcount_table_clusters = clusters;
+    mend_copied_flags(&counts, host, header)
+}
+
+fn plan(counts: &Counts, host: &Host, header: &Header) -> Result<Plan> {
+    let geometry = &header.geometry;
+    let per_block = geometry.block_entries();
+    let first = counts.end().max(geometry.clusters(host.len()?));
+    let mut indices: BTreeSet<u64> = counts.iter().map(|(c, _)| c.0 / per_block).collect();
+    let mut table_clusters = 1;
+    loop {
+        let used = indices.len() as u64 + table_clusters;
+        let own: Vec<u64> = (first / per_block..=(first + used - 1) / per_block).collect();
+        let last = own.last().copied().unwrap_or(0);
+        let table = geometry.clusters((last + 1) * 8);
+        let complete = own.iter().all(|index| indices.contains(index)) && table <= table_clusters;
+        if table << geometry.cluster_bits() > MAX_REFCOUNT_TABLE_BYTES {
+            return Err(ImageError::new(
+                ErrorKind::Unsupported,
+                "the refcount table would be too big; the image cannot be repaired in place",
+            ));
+        }
+        if complete {
+            return Ok(Plan {
+                first: HostCluster(first),
+                indices,
+                table_clusters,
+            });
+        }
+        indices.extend(own);
+        table_clusters = table_clusters.max(table);
+    }
+}
+
+fn write_structure(
+    plan: &Plan,
+    counts: &Counts,
+    host: &Host,
+    header: &Header,
+) -> Result<HostOffset> {
+    let geometry = &header.geometry;
+    let own = plan.indices.len() as u64 + plan.table_clusters;
+    let own = plan.first.0..plan.first.0 + own;
+    let mut by_block: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    let all = counts
+        .iter()
+        .chain(own.map(|cluster| (HostCluster(cluster), 1)));
+    for (cluster, count) in all {
+        let index = cluster.0 / geometry.block_entries();
+        by_block
+            .entry(index)
+            .or_default()
+            .push((cluster.0 % geometry.block_entries(), count));
+    }
+    let mut table = zeroed(plan.table_clusters << geometry.cluster_bits());
+    for (index, place) in plan.indices.iter().zip(plan.first.0..) {
+        let mut bytes = zeroed(geometry.cluster_size());
+        for &(i, count) in by_block.get(index).map_or(&[][..], Vec::as_slice) {
+            if count > geometry.refcount_max() {
+                return Err(ImageError::corrupt(
+                    "a cluster has more references than fit",
+                ));
+            }
+            width::set(&mut bytes, i, geometry.refcount_order(), count);
+        }
+        let at = HostCluster(place).offset(geometry);
+        host.write(&bytes, at, "a refcount block")?;
+        super::super::fields::put(&mut table, buffer_len(index * 8), &at.0.to_be_bytes());
+    }
+    let at = plan.first.plus(plan.indices.len() as u64).offset(geometry);
+    host.write(&table, at, "the refcount table")?;
+    Ok(at)
+}
+
+/// Sets COPIED where the count is 1, and clears it elsewhere, in the active tables.
+fn mend_copied_flags(counts: &Counts, host: &Host, header: &Header) -> Result<()> {
+    let geometry = &header.geometry;
+    let file_len = host.len()?;
+    let once = |at: HostOffset| counts.get(at.cluster(geometry)) == 1;
+    let mut l1 = zeroed(header.l1_bytes());
+    host.read(&mut l1, header.l1_offset, "the L1 table")?;
+    let mut table = zeroed(geometry.cluster_size());
+    for (word, index) in l1.as_chunks_mut::<8>().0.iter_mut().zip(0..) {
+        let raw = u64::from_be_bytes(*word);
+        let Ok(Some(entry)) = L1Entry::decode(raw, index, geometry) else {
+            continue;
+        };
+        if entry.table.0 >= file_len {
+            continue;
+        }
+        *word = flagged(raw, once(entry.table)).to_be_bytes();
+        host.read(&mut table, entry.table, "an L2 table")?;
+        if mend_table(&mut table, geometry, once) {
+            host.write(&table, entry.table, "an L2 table")?;
+        }
+    }
+    host.write(&l1, header.l1_offset, "the L1 table")?;
+    host.barrier(Barrier::GuestFlush)
+}
+
+/// Sets the flags of one L2 table; true if any changed.
+fn mend_table(
+    table: &mut [u8],
+    geometry: &super::geometry::Geometry,
+    once: impl Fn(HostOffset) -> bool,
+) -> bool {
+    let mut changed = false;
+    for word in table.as_chunks_mut::<8>().0 {
+        let raw = u64::from_be_bytes(*word);
+        let mended = match Mapping::decode(raw, GuestCluster(0), geometry) {
+            Ok(
+                Mapping::Data { host, .. }
+                | Mapping::Zero {
+                    kept: Some((host, _)),
+                },
+            ) => flagged(raw, once(host)),
+            Ok(Mapping::Compressed { .. }) => flagged(raw, false),
+            _ => raw,
+        };
+        changed |= mended != raw;
+        *word = mended.to_be_bytes();
+    }
+    changed
+}
+
+fn flagged(raw: u64, copied: bool) -> u64 {
+    if copied { raw | COPIED } else { raw & !COPIED }
+}

@@ -1,0 +1,107 @@
+//! Internal snapshots: reading the table that names them.
+//!
+//! An image with snapshots is read and written with their clusters left intact (a cluster whose
+//! refcount is not 1 is never written in place); making, applying and deleting snapshots is not
+//! here yet. Format description, "Snapshots".
+
+use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
+use super::super::{ImageError, Result};
+use super::address::HostOffset;
+use super::header::{Header, MAX_L1_BYTES};
+use super::host::Host;
+
+const ENTRY: u64 = 40;
+const MAX_EXTRA: u64 = 1024;
+const MAX_TABLE: u64 = 64 << 20;
+
+/// One internal snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where its L1 table starts.
+    pub l1_offset: HostOffset,
+    /// Entries of its L1 table.
+    pub l1_size: u32,
+    /// The identifier, a decimal number as text.
+    pub id: Vec<u8>,
+    /// The name.
+    pub name: Vec<u8>,
+    /// When it was made: seconds since 1970, and nanoseconds.
+    pub date: (u32, u32),
+    /// How long the guest had run, in nanoseconds.
+    pub vm_clock: u64,
+    /// Bytes of saved machine state.
+    pub vm_state_size: u64,
+    /// Length of the disk in bytes at that time, where the entry says so.
+    pub disk_size: Option<u64>,
+    /// Instructions that the guest had executed, where the entry says so.
+    pub instructions: Option<u64>,
+}
+
+/// Reads the snapshot table. Gives the snapshots and the bytes that the table takes.
+pub(super) fn read_table(host: &Host, header: &Header) -> Result<(Vec<Snapshot>, u64)> {
+    let mut snapshots = Vec::new();
+    let start = header.snapshots_offset;
+    let file_len = host.len()?;
+    let mut at = start;
+    for index in 0..header.snapshots {
+        let (snapshot, next) = read_entry(host, at).map_err(|e| e.at(at.0))?;
+        if next.0 > file_len || next.0 - start.0 > MAX_TABLE {
+            return Err(ImageError::corrupt(format!(
+                "snapshot {index} of {} lies outside the file or the table is too big",
+                header.snapshots
+            ))
+            .at(at.0));
+        }
+        check_l1(&snapshot, header, file_len)?;
+        snapshots.push(snapshot);
+        at = HostOffset(next.0.next_multiple_of(8));
+    }
+    Ok((snapshots, at.0 - start.0))
+}
+
+/// Reads one entry and gives where it ends.
+fn read_entry(host: &Host, at: HostOffset) -> Result<(Snapshot, HostOffset)> {
+    let mut fixed = zeroed(ENTRY);
+    host.read(&mut fixed, at, "the snapshot table")?;
+    let word = |field| u32_at(&fixed, field).unwrap_or(0);
+    let id_len = u64::from(u16_at(&fixed, 12).unwrap_or(0));
+    let name_len = u64::from(u16_at(&fixed, 14).unwrap_or(0));
+    let extra_len = u64::from(word(36));
+    if extra_len > MAX_EXTRA {
+        return Err(ImageError::corrupt(format!(
+            "a snapshot has {extra_len} bytes of extra data"
+        )));
+    }
+    let mut rest = zeroed(extra_len + id_len + name_len);
+    host.read(&mut rest, at.plus(ENTRY), "the snapshot table")?;
+    let (extra, names) = rest.split_at(buffer_len(extra_len));
+    let (id, name) = names.split_at(buffer_len(id_len));
+    let snapshot = Snapshot {
+        l1_offset: HostOffset(u64_at(&fixed, 0).unwrap_or(0)),
+        l1_size: word(8),
+        id: id.to_vec(),
+        name: name.to_vec(),
+        date: (word(16), word(20)),
+        vm_clock: u64_at(&fixed, 24).unwrap_or(0),
+        vm_state_size: u64_at(extra, 0).unwrap_or_else(|| u64::from(word(32))),
+        disk_size: u64_at(extra, 8),
+        instructions: u64_at(extra, 16).filter(|&count| count != u64::MAX),
+    };
+    Ok((snapshot, at.plus(ENTRY + rest.len() as u64)))
+}
+
+fn check_l1(snapshot: &Snapshot, header: &Header, file_len: u64) -> Result<()> {
+    let bytes = u64::from(snapshot.l1_size) * 8;
+    let inside = snapshot
+        .l1_offset
+        .0
+        .checked_add(bytes)
+        .is_some_and(|end| end <= file_len);
+    if bytes <= MAX_L1_BYTES && inside && snapshot.l1_offset.is_aligned(&header.geometry) {
+        return Ok(());
+    }
+    Err(ImageError::corrupt(format!(
+        "the L1 table of a snapshot ({bytes} bytes) does not lie inside the file"
+    ))
+    .at(snapshot.l1_offset.0))
+}

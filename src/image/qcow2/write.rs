@@ -1,0 +1,309 @@
+//! Guest writes: in place where the cluster is the image's own, else copy-on-write.
+//!
+//! An allocating write takes clusters and announces the guest range under the lock, writes the
+//! data and the edges of the old contents outside it, and enters the mapping under the lock again.
+//! A second write to the same clusters waits for that. The mapping reaches the disk only behind a
+//! barrier (see [`super::metadata`]), so no power cut shows a guest what a recycled cluster held.
+
+use std::ops::Range;
+
+use super::super::fields::{buffer_len, zeroed};
+use super::super::{ImageError, Result, SECTOR};
+use super::Qcow2;
+use super::address::{GuestCluster, GuestOffset, HostOffset};
+use super::entry::Mapping;
+use super::metadata::Metadata;
+use super::space::{Reason, Run};
+
+/// One allocating write takes at most this many bytes of clusters, and at least one cluster.
+const MAX_STEP: u64 = 4 << 20;
+
+/// What a write does next.
+enum Step {
+    /// Bytes that may be written where they are.
+    InPlace(HostOffset, u64),
+    /// Clusters that need a new place.
+    Allocate(Clusters),
+}
+
+/// Where the clusters of an allocating write go.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Into clusters just taken.
+    Taken(Run),
+    /// Into a cluster that was kept behind zeros.
+    Kept(HostOffset),
+}
+
+/// Consecutive guest clusters and their new place.
+#[derive(Debug, Clone, Copy)]
+struct Clusters {
+    first: GuestCluster,
+    count: u64,
+    place: Place,
+}
+
+impl Metadata {
+    /// Whether a request is allocating `cluster`.
+    pub(super) fn is_allocating(&self, cluster: GuestCluster) -> bool {
+        self.allocating
+            .iter()
+            .any(|range| range.contains(&cluster.0))
+    }
+
+    fn next_allocating(&self, cluster: GuestCluster) -> u64 {
+        let starts = self.allocating.iter().map(|range| range.start);
+        starts
+            .filter(|&start| start > cluster.0)
+            .min()
+            .unwrap_or(u64::MAX)
+    }
+}
+
+impl Qcow2 {
+    /// Writes `buf` at `offset`. The caller holds `in_flight`.
+    pub(super) fn write_guest(&self, mut buf: &[u8], mut offset: GuestOffset) -> Result<()> {
+        while !buf.is_empty() {
+            let len = match self.plan_write(offset, buf.len() as u64)? {
+                Step::InPlace(host, len) => {
+                    let (now, _) = buf.split_at(buffer_len(len));
+                    self.write_data(now, offset, host)?;
+                    len
+                }
+                Step::Allocate(clusters) => self.write_new(buf, offset, clusters)?,
+            };
+            buf = buf.split_at(buffer_len(len)).1;
+            offset = offset.plus(len);
+        }
+        Ok(())
+    }
+
+    fn plan_write(&self, offset: GuestOffset, len: u64) -> Result<Step> {
+        let cluster = offset.cluster(&self.geometry);
+        let mut metadata = self.lock();
+        metadata.begin_change()?;
+        while metadata.is_allocating(cluster) {
+            metadata = self
+                .allocated
+                .wait(metadata)
+                .unwrap_or_else(|e| e.into_inner());
+        }
+        let planned = self.plan_step(&mut metadata, offset, len);
+        metadata.sealing(planned)
+    }
+
+    fn plan_step(&self, metadata: &mut Metadata, offset: GuestOffset, len: u64) -> Result<Step> {
+        let geometry = &self.geometry;
+        let (cluster, within) = (offset.cluster(geometry), offset.within(geometry));
+        let wanted = geometry.clusters(within + len);
+        let first = metadata.mapping(cluster)?;
+        if let Mapping::Data { host, copied: true } = first {
+            let count = self.count(metadata, cluster, wanted, |next, distance| {
+                next == Mapping::Data {
+                    host: host.plus(distance),
+                    copied: true,
+                }
+            })?;
+            let len = (count * geometry.cluster_size() - within).min(len);
+            metadata
+                .space
+                .overlap
+                .check_free(host.plus(within), len, geometry)?;
+            return Ok(Step::InPlace(host.plus(within), len));
+        }
+        metadata.own_table(cluster)?;
+        if let Mapping::Zero {
+            kept: Some((host, true)),
+        } = first
+        {
+            metadata
+                .space
+                .overlap
+                .check_free(host, geometry.cluster_size(), geometry)?;
+            return Ok(self.announce(metadata, cluster, 1, Place::Kept(host)));
+        }
+        let limit = (MAX_STEP >> geometry.cluster_bits()).max(1).min(wanted);
+        let limit = limit.min(metadata.next_allocating(cluster) - cluster.0);
+        let count = self.count(metadata, cluster, limit, |next, _| needs_place(next))?;
+        let run = metadata.space.allocate(count)?;
+        Ok(self.announce(metadata, cluster, run.count, Place::Taken(run)))
+    }
+
+    /// How many clusters from `first` on, to the end of its L2 table, satisfy `same`, which gets
+    /// their distance from the first in bytes; at most `limit`, at least the first.
+    fn count(
+        &self,
+        metadata: &mut Metadata,
+        first: GuestCluster,
+        limit: u64,
+        same: impl Fn(Mapping, u64) -> bool,
+    ) -> Result<u64> {
+        let per_table = self.geometry.l2_entries();
+        let limit = limit.min(per_table - first.0 % per_table);
+        let mut count = 1;
+        while count < limit {
+            let next = metadata.mapping(first.plus(count))?;
+            if !same(next, count << self.geometry.cluster_bits()) {
+                break;
+            }
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn announce(
+        &self,
+        metadata: &mut Metadata,
+        first: GuestCluster,
+        count: u64,
+        place: Place,
+    ) -> Step {
+        metadata.allocating.push(first.0..first.0 + count);
+        Step::Allocate(Clusters {
+            first,
+            count,
+            place,
+        })
+    }
+
+    /// Writes the start of `buf` into new clusters, maps them, and gives how many bytes it took.
+    fn write_new(&self, buf: &[u8], offset: GuestOffset, clusters: Clusters) -> Result<u64> {
+        let allocation = Allocation {
+            image: self,
+            clusters,
+            range: range(&clusters),
+        };
+        let room = clusters.count << self.geometry.cluster_bits();
+        let len = (buf.len() as u64).min(room - offset.within(&self.geometry));
+        self.fill(buf.split_at(buffer_len(len)).0, offset, &clusters)?;
+        allocation.map()?;
+        Ok(len)
+    }
+
+    /// Writes all of the new clusters: old contents, `buf`, old contents.
+    fn fill(&self, buf: &[u8], offset: GuestOffset, clusters: &Clusters) -> Result<()> {
+        let geometry = &self.geometry;
+        let (host, fresh) = match clusters.place {
+            Place::Taken(run) => (run.first.offset(geometry), run.fresh),
+            Place::Kept(host) => (host, false),
+        };
+        let start = clusters.first.offset(geometry);
+        let end = start.plus(clusters.count << geometry.cluster_bits());
+        let data_end = offset.plus(buf.len() as u64);
+        let place = |at: GuestOffset| host.plus(at.0 - start.0);
+        let head = offset.0 - start.0;
+        let tail = end.0 - data_end.0;
+        if self.cipher.is_none() && head + tail > 0 && head + tail + (buf.len() as u64) <= MAX_STEP
+        {
+            let zero_head = self.is_known_zero(start, head)?;
+            let zero_tail = self.is_known_zero(data_end, tail)?;
+            if !(fresh && zero_head && zero_tail) {
+                return self.fill_at_once(buf, offset, (start, end, host));
+            }
+            return self.host.write_data(buf, place(offset), "guest data");
+        }
+        self.copy_old(start, head, host)?;
+        self.copy_old(data_end, tail, place(data_end))?;
+        self.write_data(buf, offset, place(offset))
+    }
+
+    /// Writes the guest range from `start` to `end`, with `buf` at `offset` in it, in one piece.
+    fn fill_at_once(
+        &self,
+        buf: &[u8],
+        offset: GuestOffset,
+        (start, end, host): (GuestOffset, GuestOffset, HostOffset),
+    ) -> Result<()> {
+        let mut whole = zeroed(end.0 - start.0);
+        let (head, rest) = whole.split_at_mut(buffer_len(offset.0 - start.0));
+        let (body, tail) = rest.split_at_mut(buf.len());
+        self.read_guest(head, start)?;
+        body.copy_from_slice(buf);
+        self.read_guest(tail, offset.plus(buf.len() as u64))?;
+        self.write_data(&whole, start, host)
+    }
+
+    /// Copies `len` bytes of old contents at `from` to their new place.
+    fn copy_old(&self, from: GuestOffset, len: u64, to: HostOffset) -> Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        let mut old = zeroed(len);
+        self.read_guest(&mut old, from)?;
+        self.write_data(&old, from, to)
+    }
+
+    /// Encrypts and writes bytes of ordinary clusters.
+    fn write_data(&self, buf: &[u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
+        let Some(cipher) = &self.cipher else {
+            return self.host.write_data(buf, host, "guest data");
+        };
+        if !offset.0.is_multiple_of(SECTOR) || !(buf.len() as u64).is_multiple_of(SECTOR) {
+            return Err(ImageError::new(
+                super::super::ErrorKind::Invalid,
+                "an encrypted image is written in whole sectors of 512 bytes",
+            )
+            .at(offset.0));
+        }
+        let mut sectors = buf.to_vec();
+        cipher.encrypt(&mut sectors, offset);
+        self.host.write_data(&sectors, host, "guest data")
+    }
+}
+
+/// Whether a write has to find a new place for a cluster.
+fn needs_place(mapping: Mapping) -> bool {
+    match mapping {
+        Mapping::Data { copied, .. }
+        | Mapping::Zero {
+            kept: Some((_, copied)),
+        } => !copied,
+        Mapping::Unallocated | Mapping::Zero { kept: None } | Mapping::Compressed { .. } => true,
+    }
+}
+
+fn range(clusters: &Clusters) -> Range<u64> {
+    clusters.first.0..clusters.first.0 + clusters.count
+}
+
+/// Clusters taken and announced, not yet mapped. Dropped before [`Allocation::map`], it gives
+/// them back.
+struct Allocation<'a> {
+    image: &'a Qcow2,
+    clusters: Clusters,
+    range: Range<u64>,
+}
+
+impl Allocation<'_> {
+    /// Enters the mapping. What was there before is released.
+    fn map(mut self) -> Result<()> {
+        let geometry = &self.image.geometry;
+        let host = match self.clusters.place {
+            Place::Taken(run) => run.first.offset(geometry),
+            Place::Kept(host) => host,
+        };
+        let mut metadata = self.image.lock();
+        for i in 0..self.clusters.count {
+            let host = host.plus(i << geometry.cluster_bits());
+            let mapping = Mapping::Data { host, copied: true };
+            let mapped = metadata.map(self.clusters.first.plus(i), mapping, Reason::Replaced);
+            metadata.sealing(mapped)?;
+            self.clusters.place = Place::Kept(host);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Allocation<'_> {
+    fn drop(&mut self) {
+        let mut metadata = self.image.lock();
+        metadata.allocating.retain(|range| *range != self.range);
+        if let Place::Taken(run) = self.clusters.place {
+            let undone = metadata.space.undo(run);
+            // A failure here is a leak at worst; the error that led here is the one to report.
+            let _: Result<(), ImageError> = metadata.sealing(undone);
+        }
+        drop(metadata);
+        self.image.allocated.notify_all();
+    }
+}

@@ -1,0 +1,179 @@
+//! Zeroing and discarding: whole clusters by their mapping, the edges by writing zeros.
+//!
+//! Version 2 has no zero clusters: there a cluster is unmapped where nothing shows through from
+//! below, and else zeros are written. A discard that would uncover the backing image makes zero
+//! clusters, and in version 2 does nothing.
+
+use super::super::fields::zeroed;
+use super::super::{Result, ZeroMode};
+use super::Qcow2;
+use super::address::{GuestCluster, GuestOffset};
+use super::entry::Mapping;
+use super::metadata::Metadata;
+use super::space::Reason;
+
+/// Zeros are written in pieces of at most this size.
+const PIECE: u64 = 1 << 20;
+
+/// The lock is given up after so many clusters.
+const BATCH: u64 = 4096;
+
+/// What happens to a whole cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Reads as zeros afterwards; the cluster stays.
+    ZeroAndKeep,
+    /// Reads as zeros afterwards; the cluster goes.
+    ZeroAndFree,
+    /// Not needed any more.
+    Discard,
+}
+
+impl Qcow2 {
+    /// Makes `len` bytes from `offset` zeros. The caller holds `in_flight`.
+    pub(super) fn zero_guest(&self, offset: GuestOffset, len: u64, mode: ZeroMode) -> Result<()> {
+        let change = match mode {
+            ZeroMode::KeepAllocated => Change::ZeroAndKeep,
+            ZeroMode::MayUnmap => Change::ZeroAndFree,
+        };
+        let end = offset.plus(len);
+        let (first, last) = self.whole_clusters(offset, end);
+        if first >= last {
+            return self.write_zeros(offset, end);
+        }
+        self.write_zeros(offset, first.offset(&self.geometry))?;
+        self.change_clusters(first, last, change)?;
+        self.write_zeros(last.offset(&self.geometry).min(end), end)
+    }
+
+    /// Forgets `len` bytes from `offset`, as far as they are whole clusters.
+    pub(super) fn discard_guest(&self, offset: GuestOffset, len: u64) -> Result<()> {
+        let (first, last) = self.whole_clusters(offset, offset.plus(len));
+        self.change_clusters(first, last, Change::Discard)
+    }
+
+    /// The clusters that lie wholly in a range, the last cluster of the disk counting as whole
+    /// where the range reaches the end of the disk: first, and one past the last.
+    fn whole_clusters(&self, start: GuestOffset, end: GuestOffset) -> (GuestCluster, GuestCluster) {
+        let cluster = self.geometry.cluster_size();
+        let first = GuestCluster(start.0.div_ceil(cluster));
+        let last = match end.0 == self.header.size {
+            true => GuestCluster(end.0.div_ceil(cluster)),
+            false => end.cluster(&self.geometry),
+        };
+        (first, last)
+    }
+
+    /// Writes zeros where a range does not read as zeros already.
+    fn write_zeros(&self, mut start: GuestOffset, end: GuestOffset) -> Result<()> {
+        while start < end {
+            let len = (end.0 - start.0).min(PIECE);
+            if !self.is_known_zero(start, len)? {
+                self.write_guest(&zeroed(len), start)?;
+            }
+            start = start.plus(len);
+        }
+        Ok(())
+    }
+
+    fn change_clusters(
+        &self,
+        mut first: GuestCluster,
+        last: GuestCluster,
+        change: Change,
+    ) -> Result<()> {
+        while first < last {
+            let done = self.change_batch(first, last, change)?;
+            first = first.plus(done);
+            if done == 0 {
+                let end = first.plus(1).offset(&self.geometry).0.min(self.header.size);
+                self.write_zeros(first.offset(&self.geometry), GuestOffset(end))?;
+                first = first.plus(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes clusters until [`BATCH`], or one that has to be written; gives how many.
+    fn change_batch(&self, first: GuestCluster, last: GuestCluster, change: Change) -> Result<u64> {
+        let mut metadata = self.lock();
+        metadata.begin_change()?;
+        let limit = (last.0 - first.0).min(BATCH);
+        let mut done = 0;
+        while done < limit {
+            let cluster = first.plus(done);
+            let absent = metadata.clusters_without_table(cluster, last.0 - cluster.0);
+            if absent > 0 && self.shows_nothing(cluster) {
+                done += absent;
+                continue;
+            }
+            while metadata.is_allocating(cluster) {
+                metadata = self
+                    .allocated
+                    .wait(metadata)
+                    .unwrap_or_else(|e| e.into_inner());
+            }
+            let changed = self.change_cluster(&mut metadata, cluster, change);
+            match metadata.sealing(changed)? {
+                Changed::Yes => done += 1,
+                Changed::MustWrite => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Whether nothing shows through from below from `cluster` on.
+    fn shows_nothing(&self, cluster: GuestCluster) -> bool {
+        self.backing_size() <= cluster.offset(&self.geometry).0
+    }
+
+    fn change_cluster(
+        &self,
+        metadata: &mut Metadata,
+        cluster: GuestCluster,
+        change: Change,
+    ) -> Result<Changed> {
+        let old = metadata.mapping(cluster)?;
+        let Some(new) = self.changed(old, self.shows_nothing(cluster), change) else {
+            return Ok(Changed::MustWrite);
+        };
+        if new != old {
+            let reason = match change {
+                Change::Discard => Reason::Discarded,
+                Change::ZeroAndFree | Change::ZeroAndKeep => Reason::Replaced,
+            };
+            metadata.map(cluster, new, reason)?;
+        }
+        Ok(Changed::Yes)
+    }
+
+    /// What a mapping becomes; `None` if zeros have to be written.
+    fn changed(&self, old: Mapping, nothing_below: bool, change: Change) -> Option<Mapping> {
+        let zero = Mapping::Zero { kept: None };
+        match (old, change) {
+            (Mapping::Unallocated, Change::Discard) => Some(old),
+            (Mapping::Unallocated, _) if nothing_below => Some(old),
+            (Mapping::Zero { .. }, Change::ZeroAndKeep) => Some(old),
+            (_, Change::Discard) if !self.geometry.has_zero_clusters() => Some(if nothing_below {
+                Mapping::Unallocated
+            } else {
+                old
+            }),
+            (Mapping::Data { host, copied }, Change::ZeroAndKeep) => {
+                let kept = Some((host, copied));
+                self.geometry
+                    .has_zero_clusters()
+                    .then_some(Mapping::Zero { kept })
+            }
+            _ if nothing_below && change != Change::ZeroAndKeep => Some(Mapping::Unallocated),
+            _ => self.geometry.has_zero_clusters().then_some(zero),
+        }
+    }
+}
+
+/// What came of one cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    Yes,
+    MustWrite,
+}

@@ -1,0 +1,9 @@
+//! The image layer from outside: against a flat model, against QEMU's tools, and against images
+//! made to do harm.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+mod model;
+mod scratch;

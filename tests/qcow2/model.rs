@@ -1,0 +1,238 @@
+//! Random requests against an image and a flat vector that says what the image must hold.
+
+use std::sync::Arc;
+
+use cowbox::image::qcow2::create::{CreateOptions, Encryption, create};
+use cowbox::image::qcow2::geometry::Version;
+use cowbox::image::qcow2::header::Header;
+use cowbox::image::qcow2::repair::check_storage;
+use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing, compress};
+use cowbox::image::{Image, RawImage, ZeroMode};
+use cowbox::storage::{MemoryStorage, Storage};
+
+use crate::scratch::Random;
+
+/// One image of the matrix.
+struct Case {
+    version: Version,
+    cluster_size: u64,
+    refcount_bits: u32,
+    size: u64,
+    /// Length of a raw backing image.
+    backing: Option<usize>,
+    encryption: Encryption,
+}
+
+struct Model {
+    storage: Arc<dyn Storage>,
+    backing: Option<Arc<dyn Image>>,
+    encrypted: bool,
+    image: Arc<Qcow2>,
+    expected: Vec<u8>,
+}
+
+fn open(
+    storage: &Arc<dyn Storage>,
+    backing: Option<Arc<dyn Image>>,
+    encrypted: bool,
+) -> Arc<Qcow2> {
+    let header = Header::read(&**storage, Purpose::Contents).unwrap();
+    let parameters = Parameters {
+        writing: Writing::Allowed,
+        password: encrypted.then(|| "secret".to_owned()),
+        backing,
+        path: None,
+    };
+    Arc::new(Qcow2::open(Arc::clone(storage), header, parameters).unwrap())
+}
+
+impl Model {
+    fn new(case: &Case, random: &mut Random) -> Self {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(Vec::new()));
+        let options = CreateOptions {
+            size: case.size,
+            version: case.version,
+            cluster_size: case.cluster_size,
+            refcount_bits: case.refcount_bits,
+            encryption: case.encryption,
+            ..CreateOptions::default()
+        };
+        create(&*storage, &options).unwrap();
+        let mut expected = vec![0; case.size as usize];
+        let backing = case.backing.map(|len| {
+            let bytes = random.bytes(len);
+            let both = len.min(expected.len());
+            expected[..both].copy_from_slice(&bytes[..both]);
+            let storage = Arc::new(MemoryStorage::new(bytes));
+            let access = cowbox::image::RawAccess::ReadOnly;
+            Arc::new(RawImage::new(storage, access, None).unwrap()) as Arc<dyn Image>
+        });
+        let encrypted = case.encryption == Encryption::Aes;
+        let image = open(&storage, backing.clone(), encrypted);
+        Self {
+            storage,
+            backing,
+            encrypted,
+            image,
+            expected,
+        }
+    }
+
+    /// A random range, mostly short, of whole sectors if the image is encrypted.
+    fn range(&self, random: &mut Random) -> (usize, usize) {
+        let size = self.expected.len() as u64;
+        let unit = if self.encrypted || random.below(2) == 0 {
+            512
+        } else {
+            1
+        };
+        let longest = [1024, 16 * 1024, 300 * 1024][random.below(3) as usize];
+        let start = random.below(size / unit) * unit;
+        let len = (1 + random.below(longest / unit)) * unit;
+        (start as usize, len.min(size - start) as usize)
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        let (start, len) = self.range(random);
+        let range = start..start + len;
+        let offset = start as u64;
+        match random.below(16) {
+            0..=6 => {
+                let data = random.bytes(len);
+                self.image.write_at(&data, offset).unwrap();
+                self.expected[range].copy_from_slice(&data);
+            }
+            7..=9 => {
+                let mut data = vec![0xaa; len];
+                self.image.read_at(&mut data, offset).unwrap();
+                assert!(
+                    data == self.expected[range],
+                    "read of {len} bytes at {start:#x}"
+                );
+            }
+            10 | 11 => {
+                let mode = [ZeroMode::KeepAllocated, ZeroMode::MayUnmap][random.below(2) as usize];
+                self.image.write_zeroes(offset, len as u64, mode).unwrap();
+                self.expected[range].fill(0);
+            }
+            12 => {
+                self.image.discard(offset, len as u64).unwrap();
+                self.adopt_discarded(range);
+            }
+            13 => self.image.flush().unwrap(),
+            14 => self.compress_one(random),
+            _ => self.reopen(),
+        }
+    }
+
+    /// What was discarded may read as before or as zeros, byte by byte of a sector.
+    fn adopt_discarded(&mut self, range: std::ops::Range<usize>) {
+        let mut now = vec![0; range.len()];
+        self.image.read_at(&mut now, range.start as u64).unwrap();
+        for (expected, found) in self.expected[range].iter_mut().zip(now) {
+            assert!(found == 0 || found == *expected, "a discard made up a byte");
+            *expected = found;
+        }
+    }
+
+    /// Stores a cluster compressed, where nothing is stored yet.
+    fn compress_one(&mut self, random: &mut Random) {
+        let cluster = self.image.geometry().cluster_size() as usize;
+        let start = random.below((self.expected.len() / cluster) as u64) as usize * cluster;
+        let byte = random.next() as u8;
+        let data: Vec<u8> = (0..cluster)
+            .map(|i| byte.wrapping_add((i / 64) as u8))
+            .collect();
+        let Some(stream) = compress(&data) else {
+            return;
+        };
+        if self
+            .image
+            .write_compressed(cowbox_guest(start), &stream)
+            .is_ok()
+        {
+            self.expected[start..start + cluster].copy_from_slice(&data);
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.image.close().unwrap();
+        let report = check_storage(Arc::clone(&self.storage), None).unwrap();
+        assert_eq!(
+            (report.corruptions, report.leaks),
+            (0, 0),
+            "{:?}",
+            report.messages
+        );
+        self.image = open(&self.storage, self.backing.clone(), self.encrypted);
+    }
+
+    fn compare(&self) {
+        let mut all = vec![0xaa; self.expected.len()];
+        self.image.read_at(&mut all, 0).unwrap();
+        let differs = all.iter().zip(&self.expected).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "the first byte that differs");
+    }
+}
+
+fn cowbox_guest(start: usize) -> cowbox::image::qcow2::address::GuestOffset {
+    cowbox::image::qcow2::address::GuestOffset(start as u64)
+}
+
+fn run(case: &Case, seed: u64, steps: usize) {
+    let mut random = Random(seed);
+    let mut model = Model::new(case, &mut random);
+    for _ in 0..steps {
+        model.step(&mut random);
+    }
+    model.compare();
+    model.reopen();
+    model.compare();
+}
+
+#[test]
+fn random_requests_leave_what_a_flat_disk_would_hold() {
+    let plain = |version, cluster_size, refcount_bits, size, backing| Case {
+        version,
+        cluster_size,
+        refcount_bits,
+        size,
+        backing,
+        encryption: Encryption::None,
+    };
+    let cases = [
+        plain(Version::V3, 65536, 16, 4 << 20, None),
+        plain(Version::V3, 65536, 16, (4 << 20) - 512 * 3, Some(2 << 20)),
+        plain(Version::V3, 512, 16, 1 << 20, Some(2 << 20)),
+        plain(Version::V3, 512, 64, 2 << 20, None),
+        plain(Version::V3, 4096, 1, 3 << 20, Some(3 << 20)),
+        plain(Version::V3, 1024, 2, 1 << 20, Some(77 * 512 + 5)),
+        plain(Version::V3, 2 << 20, 8, 9 << 20, Some(1 << 20)),
+        plain(Version::V3, 2048, 32, 1 << 20, None),
+        plain(Version::V3, 8192, 4, 1 << 20, None),
+        plain(Version::V2, 65536, 16, 4 << 20, None),
+        plain(Version::V2, 512, 16, 1 << 20, Some(700 * 1024)),
+        plain(Version::V2, 4096, 16, 1 << 20, None),
+    ];
+    for (number, case) in cases.iter().enumerate() {
+        for seed in 0..3 {
+            eprintln!("case {number} seed {seed}");
+            run(case, seed, 400);
+        }
+    }
+}
+
+#[test]
+fn random_requests_to_an_encrypted_image_leave_what_a_flat_disk_would_hold() {
+    for (cluster_size, backing) in [(65536, None), (4096, Some(1 << 20)), (512, Some(1 << 19))] {
+        let case = Case {
+            version: Version::V3,
+            cluster_size,
+            refcount_bits: 16,
+            size: 1 << 20,
+            backing,
+            encryption: Encryption::Aes,
+        };
+        run(&case, 7, 400);
+    }
+}
