@@ -1,16 +1,16 @@
 //! The run loop: from block head to block head.
 //!
-//! At a head the CPU looks at three things: whether anything wants attention (interrupts, a
-//! trap flag, overwritten code, the machine), whether the block fits before the deadline, and
-//! which block comes next. Within a block only two tests follow each instruction: did it
-//! raise, and did it ask to end the block.
+//! At a head one comparison says whether the next block can run: it has to end before the
+//! *horizon*, which is the deadline, or 0 when anything wants attention (an interrupt, the trap
+//! flag, overwritten code, the machine). Within a block two tests follow each instruction: did
+//! it raise, and did it ask to end the block.
 //!
 //! Guest time stands in [`Flow::base`] at the head and is exact within the block, since every
 //! instruction is one tick: `base + index`.
 
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Block, BlockCache, BlockId, BlockKey};
+use super::decode::{Block, BlockCache, BlockId, BlockKey, Op};
 use super::fault::Event;
 use super::flags;
 use super::interrupt::Delivery;
@@ -71,15 +71,14 @@ pub struct Flow {
     pub deadline: Tick,
     /// Between HLT and the interrupt that ends it.
     pub halted: bool,
-    /// Whether the last block ended in a branch that was taken.
-    #[serde(skip)]
-    pub(crate) taken: bool,
     /// Interrupts are held off until after the next instruction (STI, MOV SS).
     shadow: bool,
     /// An NMI handler runs: no other NMI until IRET.
     pub(crate) nmi_masked: bool,
+    /// Blocks that end by this tick need no look at anything: the deadline, or 0 if something
+    /// wants attention.
     #[serde(skip)]
-    attention: bool,
+    horizon: Tick,
     #[serde(skip)]
     ending: Ending,
     #[serde(skip)]
@@ -94,10 +93,9 @@ impl Default for Flow {
             index: 0,
             deadline: 0,
             halted: false,
-            taken: false,
             shadow: false,
             nmi_masked: false,
-            attention: true,
+            horizon: 0,
             ending: Ending::None,
             stale_blocks: false,
             fetch: NO_PAGE,
@@ -108,7 +106,7 @@ impl Default for Flow {
 impl Flow {
     /// Makes the next block head look at interrupts, traps and requests.
     pub fn attend(&mut self) {
-        self.attention = true;
+        self.horizon = 0;
         self.end_block();
     }
 
@@ -161,90 +159,111 @@ const NO_BLOCK: BlockId = BlockId::MAX;
 impl Core<'_> {
     /// Runs until something stops the CPU. `blocks` belongs to this CPU.
     pub fn run(&mut self, blocks: &mut BlockCache) -> Stop {
+        self.cpu.flow.attend();
+        self.cpu.flow.clear_ending();
         self.take_signals();
-        self.cpu.flow.attention = true;
         let mut last = NO_BLOCK;
         loop {
-            let mut limit = usize::MAX;
-            if self.cpu.flow.attention {
-                match self.attend(blocks) {
-                    Ok(single) => {
-                        if single {
-                            limit = 1;
-                        }
-                    }
-                    Err(Raised) => match self.deliver_event() {
-                        Ok(()) => continue,
-                        Err(stop) => return stop,
-                    },
-                }
-                if self.cpu.flow.halted {
-                    return Stop::Halted;
-                }
-                if self.bus.signals().stop {
-                    return Stop::Requested;
-                }
-            }
-            if self.cpu.flow.stale_blocks {
-                self.cpu.flow.stale_blocks = false;
-                blocks.clear(self);
-                last = NO_BLOCK;
-            }
-            let id = match self.next_block(blocks, last) {
-                Ok(id) => id,
-                Err(Raised) => match self.deliver_event() {
-                    Ok(()) => {
-                        last = NO_BLOCK;
-                        continue;
-                    }
-                    Err(stop) => return stop,
-                },
+            last = match self.run_slowly(blocks, last) {
+                Ok(Some(id)) => self.run_linked(blocks, id),
+                Ok(None) => NO_BLOCK,
+                Err(stop) => return stop,
             };
+        }
+    }
+
+    /// Runs `id` and what follows it, as long as each block is found by its predecessor's hint
+    /// and ends before the horizon. Returns the last block that ran to its end.
+    #[inline(always)]
+    fn run_linked(&mut self, blocks: &BlockCache, mut id: BlockId) -> BlockId {
+        loop {
             let block = blocks.get(id);
-            let room = self.cpu.flow.deadline.saturating_sub(self.cpu.flow.base);
-            if room < block.ops().len() as u64 {
-                if room == 0 {
-                    return Stop::Deadline;
-                }
-                limit = limit.min(room as usize);
-            }
-            last = id;
-            let single_step = limit == 1 && self.cpu.flags.has(flags::TF);
-            if self.execute(block, limit).is_err() {
-                if let Err(stop) = self.deliver_event() {
-                    return stop;
-                }
-                last = NO_BLOCK;
-            } else if single_step {
-                if let Err(stop) = self.single_step_trap() {
-                    return stop;
-                }
-                last = NO_BLOCK;
-            }
-            if self.memory.pages.has_code_writes() {
-                blocks.forget_written(self);
-                last = NO_BLOCK;
+            let fall_through = self.execute(block, block.ops());
+            let Ok(fall_through) = fall_through else {
+                return NO_BLOCK;
+            };
+            let Some(key) = self.next_key() else {
+                return id;
+            };
+            let taken = self.cpu.rip != fall_through;
+            match blocks.successor(block, taken, key) {
+                Some(next) if self.fits(blocks.get(next)) => id = next,
+                _ => return id,
             }
         }
     }
 
-    /// Executes up to `limit` instructions of a block.
+    /// Whether a whole block can run before anything needs looking at.
     #[inline(always)]
-    fn execute(&mut self, block: &Block, limit: usize) -> Exec {
+    fn fits(&self, block: &Block) -> bool {
+        self.cpu.flow.base + block.ops().len() as u64 <= self.cpu.flow.horizon
+    }
+
+    /// A block head with everything that can happen there. Gives a block that fits before the
+    /// horizon for [`Core::run_linked`], or runs what it can itself.
+    #[cold]
+    #[inline(never)]
+    fn run_slowly(
+        &mut self,
+        blocks: &mut BlockCache,
+        last: BlockId,
+    ) -> Result<Option<BlockId>, Stop> {
+        if self.cpu.flow.horizon != self.cpu.flow.deadline {
+            if self.attend(blocks).is_err() {
+                return self.deliver_event().map(|()| None);
+            }
+            if self.cpu.flow.halted {
+                return Err(Stop::Halted);
+            }
+            if self.bus.signals().stop {
+                return Err(Stop::Requested);
+            }
+        }
+        let Ok(id) = self.next_block(blocks, last) else {
+            return self.deliver_event().map(|()| None);
+        };
+        let block = blocks.get(id);
+        if self.fits(block) {
+            return Ok(Some(id));
+        }
+        let room = self.cpu.flow.deadline.saturating_sub(self.cpu.flow.base);
+        if room == 0 {
+            return Err(Stop::Deadline);
+        }
+        let stepping = self.cpu.flags.has(flags::TF);
+        let limit = if self.cpu.flow.horizon == 0 {
+            1
+        } else {
+            room as usize
+        };
+        let ops = block.ops();
+        let done = self.execute(block, &ops[..ops.len().min(limit)]);
+        match done {
+            Err(Raised) => self.deliver_event()?,
+            Ok(_) if stepping => self.single_step_trap()?,
+            Ok(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// Executes `ops`, the first ones of `block`. Returns where control goes if none of them
+    /// branches.
+    #[inline(always)]
+    fn execute(&mut self, block: &Block, ops: &[Op]) -> Exec<u64> {
         let ip = self.cpu.rip;
         self.cpu.regs.set_block_ip(ip);
-        let ops = block.ops();
-        let ops = &ops[..ops.len().min(limit)];
-        let Some(end) = ops.last() else {
-            return Ok(());
+        let bytes = match ops.len() == block.ops().len() {
+            true => block.bytes(),
+            false => ops.last().map_or(0, |op| u64::from(op.next)),
         };
-        self.cpu.rip = self.wrap_ip(ip.wrapping_add(u64::from(end.next)));
-        self.cpu.flow.taken = false;
+        let fall_through = self.wrap_ip(ip.wrapping_add(bytes));
+        self.cpu.rip = fall_through;
         let mut index = 0;
         for op in ops {
             self.cpu.flow.index = index;
             if (op.run)(self, op).is_err() {
-                return self.leave_at(ip.wrapping_add(op.start()), index);
+                self.leave_at(ip.wrapping_add(op.start()), index);
+                return Err(Raised);
             }
             index += 1;
             if self.cpu.flow.ending != Ending::None {
@@ -254,17 +273,17 @@ impl Core<'_> {
         }
         self.cpu.flow.base += Tick::from(index);
         self.cpu.flow.index = 0;
-        Ok(())
+        Ok(fall_through)
     }
 
     /// A faulting instruction: the ones before it have retired, and delivery takes a tick.
     #[cold]
-    fn leave_at(&mut self, ip: u64, index: u32) -> Exec {
+    fn leave_at(&mut self, ip: u64, index: u32) {
         self.cpu.flow.clear_ending();
         self.cpu.flow.base += Tick::from(index) + 1;
         self.cpu.flow.index = 0;
         self.cpu.rip = self.wrap_ip(ip);
-        Err(Raised)
+        self.cpu.flow.horizon = 0;
     }
 
     /// An instruction asked to leave the block.
@@ -277,7 +296,6 @@ impl Core<'_> {
             _ => u64::from(next),
         };
         self.cpu.rip = self.wrap_ip(block_ip.wrapping_add(offset));
-        self.cpu.flow.taken = true;
     }
 
     /// The instruction pointer wraps at the code size.
@@ -286,25 +304,38 @@ impl Core<'_> {
         ip & self.cpu.mode.ip_mask
     }
 
-    /// The block at the instruction pointer.
+    /// The key of the block at the instruction pointer, if it lies in the page that is being
+    /// fetched from and within the code segment.
     #[inline(always)]
+    fn next_key(&self) -> Option<BlockKey> {
+        let linear = self.fetch_address();
+        let same_page = linear & !(PAGE_SIZE - 1) == self.cpu.flow.fetch.linear;
+        if !same_page || self.cpu.rip > self.cpu.mode.ip_limit {
+            return None;
+        }
+        let physical = self.cpu.flow.fetch.physical | linear % PAGE_SIZE;
+        Some(BlockKey::new(physical, self.cpu.mode.code))
+    }
+
+    /// The linear address of the next instruction.
+    #[inline(always)]
+    fn fetch_address(&self) -> u64 {
+        let base = self.cpu.segment(CS).base;
+        base.wrapping_add(self.cpu.rip) & self.cpu.mode.linear_mask
+    }
+
+    /// The block at the instruction pointer, found or decoded; `last` gets a hint to it.
     fn next_block(&mut self, blocks: &mut BlockCache, last: BlockId) -> Exec<BlockId> {
-        let cs = self.cpu.segment(CS);
         if self.cpu.rip > self.cpu.mode.ip_limit {
             return Err(self.fault_with(super::fault::GP, 0));
         }
-        let linear = cs.base.wrapping_add(self.cpu.rip) & self.cpu.mode.linear_mask;
+        let linear = self.fetch_address();
         if linear & !(PAGE_SIZE - 1) != self.cpu.flow.fetch.linear {
             self.fetch_page(linear)?;
         }
         let physical = self.cpu.flow.fetch.physical | linear % PAGE_SIZE;
-        let key = BlockKey::new(physical, self.cpu.mode.code);
-        let taken = self.cpu.flow.taken;
-        if let Some(id) = blocks.successor(last, taken, key) {
-            return Ok(id);
-        }
         let id = blocks.find(self, physical)?;
-        blocks.link(last, taken, id);
+        blocks.link(last, linear % PAGE_SIZE, id);
         Ok(id)
     }
 
@@ -320,33 +351,40 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// Looks at what wants attention at a block head. True: run one instruction only.
+    /// Looks at what wants attention at a block head. A horizon of 0 afterwards: run one
+    /// instruction, and look again.
     #[cold]
-    fn attend(&mut self, blocks: &mut BlockCache) -> Exec<bool> {
+    fn attend(&mut self, blocks: &mut BlockCache) -> Exec {
+        if std::mem::take(&mut self.cpu.flow.stale_blocks) {
+            blocks.clear(self);
+        }
         if self.memory.pages.has_code_writes() {
             blocks.forget_written(self);
         }
-        let stepping = self.cpu.flags.has(flags::TF);
+        self.cpu.flow.horizon = 0;
         if std::mem::take(&mut self.cpu.flow.shadow) {
-            return Ok(true);
+            return Ok(());
         }
-        self.cpu.flow.attention = stepping;
         let signals = self.bus.signals();
         if signals.nmi && !self.cpu.flow.nmi_masked {
             self.bus.acknowledge_nmi();
             self.cpu.flow.halted = false;
-            self.deliver(Delivery::Nmi)?;
-        } else if signals.interrupt && self.cpu.flags.has(flags::IF) {
+            return self.deliver(Delivery::Nmi);
+        }
+        if signals.interrupt && self.cpu.flags.has(flags::IF) {
             let now = self.cpu.now();
-            if let Some(vector) = self.bus.acknowledge_interrupt(self.memory, now) {
+            let vector = self.bus.acknowledge_interrupt(self.memory, now);
+            self.after_bus_access();
+            if let Some(vector) = vector {
                 self.cpu.flow.halted = false;
-                self.after_bus_access();
-                self.deliver(Delivery::External(vector))?;
+                return self.deliver(Delivery::External(vector));
             }
-            self.cpu.flow.attention = true;
         }
         self.cpu.flow.clear_ending();
-        Ok(stepping)
+        if !self.cpu.flags.has(flags::TF) {
+            self.cpu.flow.horizon = self.cpu.flow.deadline;
+        }
+        Ok(())
     }
 
     /// Delivers the event that an instruction left, or says why the CPU stops.
@@ -358,7 +396,7 @@ impl Core<'_> {
             }
             Event::Shutdown | Event::Unimplemented => Err(Raised),
         };
-        self.cpu.flow.attention = true;
+        self.cpu.flow.horizon = 0;
         self.cpu.flow.clear_ending();
         match (delivered, self.cpu.event) {
             (Ok(()), _) => Ok(()),
@@ -383,8 +421,14 @@ impl Core<'_> {
             self.cpu.tlb.flush();
             self.cpu.flow.forget_fetch_page();
             self.cpu.flow.stale_blocks = true;
+            self.cpu.flow.attend();
         }
+        self.after_watched_write();
         self.cpu.flow.end_block();
+    }
+
+    /// Has overwritten code forgotten before the next instruction.
+    pub(crate) fn after_watched_write(&mut self) {
         if self.memory.pages.has_code_writes() {
             self.cpu.flow.attend();
         }
@@ -392,9 +436,13 @@ impl Core<'_> {
 
     fn take_signals(&mut self) {
         let signals = self.bus.signals();
-        self.cpu.flow.deadline = signals.deadline;
-        if signals.interrupt || signals.nmi || signals.stop {
-            self.cpu.flow.attention = true;
+        let flow = &mut self.cpu.flow;
+        flow.deadline = signals.deadline;
+        let interrupt = signals.interrupt && self.cpu.flags.has(flags::IF);
+        if interrupt || signals.nmi || signals.stop || flow.horizon == 0 {
+            flow.horizon = 0;
+        } else {
+            flow.horizon = signals.deadline;
         }
     }
 }

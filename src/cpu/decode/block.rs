@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::op::Op;
-use crate::memory::ArenaOffset;
+use crate::memory::{ArenaOffset, PAGE_SIZE};
 
 /// A block's place in the [`super::BlockCache`].
 pub type BlockId = u32;
@@ -13,11 +13,14 @@ pub(super) const NO_BLOCK: BlockId = BlockId::MAX;
 
 /// A run of decoded instructions that lie behind each other in physical memory.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Block {
     /// Physical address and code size, or [`super::BlockKey::DEAD`].
     pub(super) key: super::BlockKey,
     /// The instructions.
     pub(super) ops: Vec<Op>,
+    /// Their length.
+    pub(super) bytes: u64,
     /// Where the bytes lie in the arena: one stretch, or two if an instruction crosses a
     /// page. Length 0: nothing is watched.
     pub(super) sources: [(ArenaOffset, u64); 2],
@@ -38,6 +41,11 @@ impl Block {
     /// The length in bytes.
     #[inline(always)]
     pub fn bytes(&self) -> u64 {
-        self.ops.last().map_or(0, |op| u64::from(op.next))
+        self.bytes
+    }
+
+    /// Where the next instruction starts within its page.
+    pub(super) fn next_offset(&self) -> u64 {
+        (self.key.physical() + self.bytes) % PAGE_SIZE
     }
 }

@@ -33,6 +33,11 @@ impl BlockKey {
         Self(physical | (code as u64) << 60)
     }
 
+    /// The physical address of the first byte.
+    pub(super) fn physical(self) -> PhysAddr {
+        self.0 & ((1 << 60) - 1)
+    }
+
     fn slot(self) -> usize {
         (self.0 ^ (self.0 >> 14)) as usize % SLOTS
     }
@@ -74,19 +79,24 @@ impl BlockCache {
         &self.blocks[id as usize]
     }
 
-    /// The block with `key` that followed block `last` the last time it ended this way
-    /// (`taken`: by a branch).
+    /// The block with `key` that followed `last` before, after it ended the same way (`taken`:
+    /// by a branch).
     #[inline(always)]
-    pub fn successor(&self, last: BlockId, taken: bool, key: BlockKey) -> Option<BlockId> {
-        let id = self.blocks.get(last as usize)?.successors[usize::from(taken)].get();
+    pub fn successor(&self, last: &Block, taken: bool, key: BlockKey) -> Option<BlockId> {
+        let id = last.successors[usize::from(taken)].get();
         let next = self.blocks.get(id as usize)?;
         (next.key == key).then_some(id)
     }
 
-    /// Leaves the hint that [`BlockCache::successor`] follows.
-    pub fn link(&self, last: BlockId, taken: bool, next: BlockId) {
+    /// Leaves the hint that [`BlockCache::successor`] follows: `next`, which starts at
+    /// `offset` within its page, came after `last`. Page-crossing blocks are always looked up.
+    pub fn link(&self, last: BlockId, offset: u64, next: BlockId) {
+        if self.get(next).second_page.is_some() {
+            return;
+        }
         if let Some(block) = self.blocks.get(last as usize) {
-            block.successors[usize::from(taken)].set(next);
+            let falls_through = block.next_offset() == offset;
+            block.successors[usize::from(!falls_through)].set(next);
         }
     }
 
@@ -230,6 +240,7 @@ fn read_block(core: &mut Core<'_>, key: BlockKey, physical: PhysAddr) -> Exec<Bl
     }
     Ok(Block {
         key,
+        bytes: ops.last().map_or(0, |op| u64::from(op.next)),
         ops,
         sources,
         second_page: second,

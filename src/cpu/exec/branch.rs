@@ -58,14 +58,12 @@ impl Core<'_> {
     pub(super) fn jump_relative<W: Width>(&mut self, op: &Op) {
         let target = self.cpu.regs.block_ip().wrapping_add(op.immediate);
         self.cpu.rip = W::truncate(target).zero_extend();
-        self.cpu.flow.taken = true;
     }
 
     /// Continues at `target`, which must lie within the code segment.
     pub(super) fn jump_near(&mut self, target: u64) -> Exec {
         self.check_target(target)?;
         self.cpu.rip = target;
-        self.cpu.flow.taken = true;
         Ok(())
     }
 

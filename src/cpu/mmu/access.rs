@@ -342,13 +342,6 @@ impl Core<'_> {
         self.after_bus_access();
     }
 
-    /// Ends the block if the store replaced decoded code.
-    fn after_watched_write(&mut self) {
-        if self.memory.pages.has_code_writes() {
-            self.cpu.flow.end_block();
-        }
-    }
-
     /// The physical page and arena offset behind instruction bytes at `physical`.
     pub(crate) fn code_source(&self, physical: PhysAddr) -> Option<u64> {
         self.memory.map.lookup(physical).and_then(|m| m.read)
