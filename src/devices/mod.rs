@@ -17,6 +17,7 @@ pub mod cmos;
 pub mod debug_exit;
 pub mod debugcon;
 pub mod dma;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod ide;
 pub mod pci;

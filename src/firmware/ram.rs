@@ -7,6 +7,8 @@
 //!
 //! (ACPI specification 6.4, section 15: system address map interfaces.)
 
+use std::ops::Range;
+
 const GIB: u64 = 1 << 30;
 
 /// The end of conventional memory: the last KiB below A0000h is the extended BIOS data area.
@@ -39,6 +41,16 @@ impl RamLayout {
             below_4g,
             above_4g: bytes - below_4g,
         }
+    }
+
+    /// The addresses below 4 GiB that firmware may give to PCI devices.
+    pub fn pci_window(&self) -> Range<u32> {
+        let start = if self.below_4g <= 2 * GIB {
+            2 * GIB
+        } else {
+            Self::MAX_BELOW_4G
+        };
+        start as u32..Self::PCI_END as u32
     }
 
     /// All of it.
