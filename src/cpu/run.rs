@@ -23,7 +23,7 @@ use crate::memory::PAGE_SIZE;
 /// Why the CPU came back to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Guest time reached the deadline.
+    /// Guest time reached the board's deadline or the end of the run.
     Deadline,
     /// HLT: nothing to do until an interrupt.
     Halted,
@@ -68,7 +68,11 @@ pub struct Flow {
     /// Instructions of the block that ran before this one.
     pub index: u32,
     /// When the machine wants the CPU back.
-    pub deadline: Tick,
+    #[serde(skip)]
+    deadline: Tick,
+    /// The end of the run.
+    #[serde(skip)]
+    until: Tick,
     /// Between HLT and the interrupt that ends it.
     pub halted: bool,
     /// Interrupts are held off until after the next instruction (STI, MOV SS).
@@ -92,6 +96,7 @@ impl Default for Flow {
             base: 0,
             index: 0,
             deadline: 0,
+            until: 0,
             halted: false,
             shadow: false,
             nmi_masked: false,
@@ -157,8 +162,10 @@ impl Flow {
 const NO_BLOCK: BlockId = BlockId::MAX;
 
 impl Core<'_> {
-    /// Runs until something stops the CPU. `blocks` belongs to this CPU.
-    pub fn run(&mut self, blocks: &mut BlockCache) -> Stop {
+    /// Runs until something stops the CPU, or guest time reaches `until`. `blocks` belongs to
+    /// this CPU.
+    pub fn run(&mut self, blocks: &mut BlockCache, until: Tick) -> Stop {
+        self.cpu.flow.until = until;
         self.cpu.flow.attend();
         self.cpu.flow.clear_ending();
         self.take_signals();
@@ -437,12 +444,12 @@ impl Core<'_> {
     fn take_signals(&mut self) {
         let signals = self.bus.signals();
         let flow = &mut self.cpu.flow;
-        flow.deadline = signals.deadline;
+        flow.deadline = signals.deadline.min(flow.until);
         let interrupt = signals.interrupt && self.cpu.flags.has(flags::IF);
         if interrupt || signals.nmi || signals.stop || flow.horizon == 0 {
             flow.horizon = 0;
         } else {
-            flow.horizon = signals.deadline;
+            flow.horizon = flow.deadline;
         }
     }
 }

@@ -1,3 +1,156 @@
 //! A whole machine: the CPU plugged into its board, and what drives and observes both.
+//!
+//! ```text
+//!   run(until):  board.advance ──> cpu.run ──> deadline, halt, request, shutdown
+//!                     ^                            |
+//!                     +──── guest time moves on <──+
+//! ```
+//!
+//! Guest time is the CPU's tick counter. When the CPU halts, the counter jumps to the board's
+//! next deadline; nothing here looks at a host clock.
 
 pub mod board;
+mod boot;
+
+use crate::bus::{NEVER, Tick};
+use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
+use crate::devices::BoardRequest;
+use crate::memory::{Memory, MemoryError};
+use board::{Board, BoardConfig};
+
+/// Why [`Machine::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Guest time reached the end of the run.
+    Ran,
+    /// The guest switched the machine off.
+    PowerOff,
+    /// The guest wrote this value to the debug exit port.
+    DebugExit(u32),
+    /// The guest asked for a reset, and the machine does not reboot.
+    Reset,
+    /// The CPU shut down after a triple fault.
+    TripleFault,
+    /// The instruction at the instruction pointer is claimed and not implemented.
+    Unimplemented,
+    /// The CPU is halted and nothing can wake it: no deadline is due any more.
+    Asleep,
+}
+
+/// What a reset that the guest asks for does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnReset {
+    /// The machine starts again.
+    #[default]
+    Reboot,
+    /// The run ends.
+    Stop,
+}
+
+/// A PC.
+#[derive(Debug)]
+pub struct Machine {
+    cpu: Cpu,
+    blocks: BlockCache,
+    memory: Memory,
+    board: Board,
+    on_reset: OnReset,
+}
+
+impl Machine {
+    /// A machine at power-on with these ROM images. Errors: the host has no memory to give.
+    pub fn new(config: BoardConfig, bios: &[u8], vga_bios: &[u8]) -> Result<Self, MemoryError> {
+        let (board, memory) = Board::new(config, bios, vga_bios)?;
+        Ok(Self {
+            cpu: Cpu::at_reset(),
+            blocks: BlockCache::default(),
+            memory,
+            board,
+            on_reset: OnReset::default(),
+        })
+    }
+
+    /// Says what happens when the guest resets the machine.
+    pub fn set_on_reset(&mut self, on_reset: OnReset) {
+        self.on_reset = on_reset;
+    }
+
+    /// The CPU's state.
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    /// The board.
+    pub fn board(&mut self) -> &mut Board {
+        &mut self.board
+    }
+
+    /// Physical memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Guest time.
+    pub fn now(&self) -> Tick {
+        self.cpu.now()
+    }
+
+    /// Runs up to guest time `until`, or until the guest is done.
+    pub fn run(&mut self, until: Tick) -> Outcome {
+        while self.now() < until {
+            self.board.advance(&mut self.memory, self.cpu.now());
+            let mut core = Core {
+                cpu: &mut self.cpu,
+                memory: &mut self.memory,
+                bus: &mut self.board,
+            };
+            let outcome = match core.run(&mut self.blocks, until) {
+                Stop::Deadline => None,
+                Stop::Halted => self.skip_idle_time(until),
+                Stop::Requested => self.answer_requests(),
+                Stop::Shutdown => Some(Outcome::TripleFault),
+                Stop::Unimplemented => Some(Outcome::Unimplemented),
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+        Outcome::Ran
+    }
+
+    /// The CPU is halted: time jumps to the next deadline.
+    fn skip_idle_time(&mut self, until: Tick) -> Option<Outcome> {
+        let deadline = self.board.signals().deadline;
+        if deadline == NEVER && until == NEVER {
+            return Some(Outcome::Asleep);
+        }
+        let now = self.cpu.now();
+        self.cpu.flow.base = deadline.min(until).max(now);
+        None
+    }
+
+    fn answer_requests(&mut self) -> Option<Outcome> {
+        for request in self.board.take_stops() {
+            match request {
+                BoardRequest::PowerOff => return Some(Outcome::PowerOff),
+                BoardRequest::DebugExit(value) => return Some(Outcome::DebugExit(value)),
+                BoardRequest::Reset | BoardRequest::ResetCpu if self.on_reset == OnReset::Stop => {
+                    return Some(Outcome::Reset);
+                }
+                BoardRequest::Reset => self.reset(),
+                BoardRequest::ResetCpu => {
+                    self.cpu.reset();
+                    self.board.reset_cpu(&mut self.memory, self.cpu.now());
+                }
+                BoardRequest::Remap(_) | BoardRequest::SetA20(_) => {}
+            }
+        }
+        None
+    }
+
+    /// The reset button: everything but RAM, CMOS memory and time as at power-on.
+    pub fn reset(&mut self) {
+        self.cpu.reset();
+        self.board.reset(&mut self.memory, self.cpu.now());
+    }
+}

@@ -25,6 +25,7 @@ use crate::devices::apic::Accepted;
 use crate::devices::pci::IsaBridge;
 use crate::devices::ps2::Key;
 use crate::devices::{BoardRequest, Outlet, Remap};
+use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
 pub use config::BoardConfig;
 use devices::Devices;
@@ -90,6 +91,11 @@ impl Board {
         };
         board.lay_out(&mut memory);
         Ok((board, memory))
+    }
+
+    /// Where RAM lies in the physical address space.
+    pub fn ram(&self) -> &RamLayout {
+        &self.config.ram
     }
 
     /// Where RAM, device RAM and ROM lie in the arena.
