@@ -16,7 +16,7 @@ use crate::bus::{NEVER, Tick};
 use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
 use crate::devices::BoardRequest;
 use crate::memory::{Memory, MemoryError};
-use board::{Board, BoardConfig};
+use board::{Board, BoardConfig, Drives, Roms};
 
 /// Why [`Machine::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine at power-on with these ROM images. Errors: the host has no memory to give.
-    pub fn new(config: BoardConfig, bios: &[u8], vga_bios: &[u8]) -> Result<Self, MemoryError> {
-        let (board, memory) = Board::new(config, bios, vga_bios)?;
+    /// A machine at power-on with these ROM images and disks. Errors: the host has no memory to
+    /// give.
+    pub fn new(config: BoardConfig, roms: Roms<'_>, drives: Drives) -> Result<Self, MemoryError> {
+        let (board, memory) = Board::new(config, roms, drives)?;
         Ok(Self {
             cpu: Cpu::at_reset(),
             blocks: BlockCache::default(),

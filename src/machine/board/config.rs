@@ -1,6 +1,7 @@
 //! What a board is built with.
 
 use crate::devices::cmos::{CmosSetup, UnixSeconds};
+use crate::disk::Disk;
 use crate::firmware::RamLayout;
 
 /// The parts that can be chosen.
@@ -38,4 +39,20 @@ impl BoardConfig {
             boot_order: self.boot_order,
         }
     }
+}
+
+/// The ROM images.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Roms<'a> {
+    /// The system BIOS, at most [`super::BIOS_BYTES`]; it ends at 4 GiB. Empty for none.
+    pub bios: &'a [u8],
+    /// The VGA BIOS, at most [`super::VGA_BIOS_BYTES`]. Empty for none.
+    pub vga_bios: &'a [u8],
+}
+
+/// The disks, by the controller that they hang on.
+#[derive(Debug, Default)]
+pub struct Drives {
+    /// Primary 0 and 1, secondary 0 and 1.
+    pub ide: [Option<Disk>; 4],
 }

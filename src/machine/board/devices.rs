@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::BoardConfig;
-use super::wiring::{Slot, Wiring};
-use crate::bus::Tick;
+use super::wiring::Slot;
 use crate::devices::acpi_pm::AcpiPm;
 use crate::devices::apic::{IoApic, LocalApic};
 use crate::devices::cmos::Cmos;
@@ -12,6 +11,7 @@ use crate::devices::debug_exit::DebugExit;
 use crate::devices::debugcon::DebugConsole;
 use crate::devices::dma::Dma;
 use crate::devices::hpet::Hpet;
+use crate::devices::ide::Ide;
 use crate::devices::pci::{
     ConfigPorts, DevFn, HostBridge, IsaBridge, PciFunction, PowerManagement,
 };
@@ -22,10 +22,16 @@ use crate::devices::post::PostCode;
 use crate::devices::ps2::Ps2;
 use crate::devices::reset_control::ResetControl;
 use crate::devices::uart::Uart;
-use crate::devices::{Cx, Timed};
-use crate::memory::Memory;
+use crate::devices::{Cx, DiskUser, Timed};
+use crate::disk::{Completion, DiskId};
 
 const COM1_IRQ: u8 = 4;
+
+/// Which disk is behind which controller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DriveIds {
+    pub(super) ide: [Option<DiskId>; 4],
+}
 
 /// The devices.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,11 +54,12 @@ pub(super) struct Devices {
     pub(super) pci_ports: ConfigPorts,
     pub(super) host_bridge: HostBridge,
     pub(super) isa_bridge: IsaBridge,
+    pub(super) ide: Ide,
     pub(super) power_function: PowerManagement,
 }
 
 impl Devices {
-    pub(super) fn new(config: &BoardConfig) -> Self {
+    pub(super) fn new(config: &BoardConfig, drives: &DriveIds) -> Self {
         Self {
             pic: Pic::new(),
             pit: Pit::new(),
@@ -72,13 +79,14 @@ impl Devices {
             pci_ports: ConfigPorts::default(),
             host_bridge: HostBridge::new(),
             isa_bridge: IsaBridge::new(),
+            ide: Ide::new(drives.ide),
             power_function: PowerManagement::new(),
         }
     }
 
     /// The slots and functions of PCI bus 0 that are taken.
     pub(super) fn functions(&self) -> Vec<DevFn> {
-        vec![0x00, 0x08, 0x0b]
+        vec![0x00, 0x08, 0x09, 0x0b]
     }
 
     /// The PCI function at `devfn`.
@@ -86,6 +94,7 @@ impl Devices {
         Some(match devfn {
             0x00 => (&mut self.host_bridge, Slot::Untimed),
             0x08 => (&mut self.isa_bridge, Slot::Untimed),
+            0x09 => (&mut self.ide, Slot::Untimed),
             0x0b => (&mut self.power_function, Slot::Untimed),
             _ => return None,
         })
@@ -105,17 +114,17 @@ impl Devices {
         }
     }
 
+    /// Hands a completed request to the controller of its disk.
+    pub(super) fn complete(&mut self, cx: &mut Cx<'_>, disk: DiskId, completion: Completion) {
+        if self.ide.owns(disk) {
+            self.ide.complete(cx, disk, completion);
+        }
+    }
+
     /// The reset line: every device as at power-on, but the clock goes on and its memory stays.
-    pub(super) fn reset(
-        &mut self,
-        config: &BoardConfig,
-        wiring: &mut Wiring,
-        memory: &mut Memory,
-        now: Tick,
-    ) {
-        let cmos = self.cmos.clone();
-        *self = Self::new(config);
-        self.cmos = cmos;
-        self.cmos.reset(&mut wiring.cx(memory, now, Slot::Cmos));
+    pub(super) fn reset(&mut self, config: &BoardConfig, drives: &DriveIds) {
+        let fresh = Self::new(config, drives);
+        let before = std::mem::replace(self, fresh);
+        self.cmos = before.cmos;
     }
 }

@@ -15,6 +15,7 @@
 //! The map is laid out anew whenever a register moves anything: that is rare, and a list of
 //! what lies over what reads better than a way from each state to each other.
 
+use super::Roms;
 use crate::devices::pci::HostBridge;
 use crate::firmware::RamLayout;
 use crate::memory::{ArenaOffset, Mapping, Memory, MemoryError, PAGE_SIZE, PhysAddr};
@@ -44,13 +45,14 @@ pub struct ArenaLayout {
 }
 
 impl ArenaLayout {
-    /// The layout for `ram` and ROM images of these lengths.
-    pub fn new(ram: RamLayout, bios_len: usize, vga_bios_len: usize) -> Self {
+    /// The layout for `ram` and ROM images of these lengths. What is longer than its area is
+    /// cut off; whoever reads the files says so before.
+    pub fn new(ram: RamLayout, roms: Roms<'_>) -> Self {
         let pages = |len: usize, most: u64| (len as u64).next_multiple_of(PAGE_SIZE).min(most);
         Self {
             ram,
-            bios_len: pages(bios_len, BIOS_BYTES),
-            vga_bios_len: pages(vga_bios_len, VGA_BIOS_BYTES),
+            bios_len: pages(roms.bios.len(), BIOS_BYTES),
+            vga_bios_len: pages(roms.vga_bios.len(), VGA_BIOS_BYTES),
         }
     }
 
@@ -75,8 +77,11 @@ impl ArenaLayout {
     }
 
     /// Puts the ROM images into the arena. The BIOS ends where its pages end.
-    pub fn load_roms(&self, memory: &mut Memory, bios: &[u8], vga_bios: &[u8]) {
-        let lead = self.bios_len.saturating_sub(bios.len() as u64);
+    pub fn load_roms(&self, memory: &mut Memory, roms: Roms<'_>) {
+        let cut = |rom: &[u8], most: u64| rom.len().min(most as usize);
+        let bios = &roms.bios[..cut(roms.bios, self.bios_len)];
+        let vga_bios = &roms.vga_bios[..cut(roms.vga_bios, self.vga_bios_len)];
+        let lead = self.bios_len - bios.len() as u64;
         memory.write_arena(self.bios() + lead, bios);
         memory.write_arena(self.vga_bios(), vga_bios);
     }
@@ -131,9 +136,15 @@ mod tests {
 
     fn machine(bytes: u64) -> (ArenaLayout, Memory) {
         let bios: Vec<u8> = (0..0x3_0000_u32).map(|i| (i >> 12) as u8).collect();
-        let layout = ArenaLayout::new(RamLayout::new(bytes), bios.len(), 0x1200);
+        let mut vga_bios = [0; 0x1200];
+        vga_bios[..2].copy_from_slice(&[0x55, 0xaa]);
+        let roms = Roms {
+            bios: &bios,
+            vga_bios: &vga_bios,
+        };
+        let layout = ArenaLayout::new(RamLayout::new(bytes), roms);
         let mut memory = layout.allocate().unwrap();
-        layout.load_roms(&mut memory, &bios, &[0x55, 0xaa]);
+        layout.load_roms(&mut memory, roms);
         (layout, memory)
     }
 

@@ -14,7 +14,10 @@ mod access;
 mod config;
 mod devices;
 mod memory_map;
+mod post;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod wiring;
 
 use serde::{Deserialize, Serialize};
@@ -25,13 +28,15 @@ use crate::devices::apic::Accepted;
 use crate::devices::pci::IsaBridge;
 use crate::devices::ps2::Key;
 use crate::devices::{BoardRequest, Outlet, Remap};
+use crate::disk::Disks;
 use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
-pub use config::BoardConfig;
-use devices::Devices;
+pub use config::{BoardConfig, Drives, Roms};
+use devices::{Devices, DriveIds};
 pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
-use tables::Tables;
-use wiring::{Slot, Wiring};
+pub use post::PM_BASE;
+use tables::{PortDevice, Tables};
+use wiring::{Due, Slot, Wiring};
 
 /// The levels that the interrupt controllers have seen: ISA 0 to 15, IOAPIC pins 16 to 23.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +47,7 @@ struct Carried(u32);
 pub struct Board {
     config: BoardConfig,
     layout: ArenaLayout,
+    drives: DriveIds,
     devices: Devices,
     wiring: Wiring,
     tables: Tables,
@@ -66,18 +72,25 @@ impl Board {
     /// A board at power-on, and its memory with the ROM images in place.
     pub fn new(
         config: BoardConfig,
-        bios: &[u8],
-        vga_bios: &[u8],
+        roms: Roms<'_>,
+        drives: Drives,
     ) -> Result<(Self, Memory), MemoryError> {
-        let layout = ArenaLayout::new(config.ram, bios.len(), vga_bios.len());
+        let layout = ArenaLayout::new(config.ram, roms);
         let mut memory = layout.allocate()?;
-        layout.load_roms(&mut memory, bios, vga_bios);
+        layout.load_roms(&mut memory, roms);
+        let mut wiring = Wiring::new();
+        let drives = DriveIds {
+            ide: drives
+                .ide
+                .map(|disk| disk.map(|disk| wiring.disks.add(disk))),
+        };
         let mut board = Self {
-            devices: Devices::new(&config),
+            devices: Devices::new(&config, &drives),
             tables: Tables::new(config.debug_exit_port),
             config,
             layout,
-            wiring: Wiring::new(),
+            drives,
+            wiring,
             carried: Carried::default(),
             a20: true,
             remapped: true,
@@ -105,9 +118,17 @@ impl Board {
 
     /// Lets every device act that is due by `now`.
     pub fn advance(&mut self, memory: &mut Memory, now: Tick) {
-        while let Some(slot) = self.wiring.take_due(now) {
-            let mut cx = self.wiring.cx(memory, now, slot);
-            self.devices.expire(slot, &mut cx);
+        while let Some(due) = self.wiring.take_due(now) {
+            match due {
+                Due::Device(slot) => {
+                    let mut cx = self.wiring.cx(memory, now, slot);
+                    self.devices.expire(slot, &mut cx);
+                }
+                Due::Disk(disk, completion) => {
+                    let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                    self.devices.complete(&mut cx, disk, completion);
+                }
+            }
         }
         self.settle(memory, now);
     }
@@ -118,6 +139,11 @@ impl Board {
         std::mem::take(&mut self.stops)
     }
 
+    /// The disks, for saving and for what the user has to hear of them.
+    pub fn disks(&mut self) -> &mut Disks {
+        &mut self.wiring.disks
+    }
+
     /// What left the machine since its reader emptied it.
     pub fn outlet(&mut self) -> &mut Outlet {
         &mut self.wiring.outlet
@@ -125,11 +151,10 @@ impl Board {
 
     /// The reset line. RAM, the date and the CMOS memory stay.
     pub fn reset(&mut self, memory: &mut Memory, now: Tick) {
-        let outlet = std::mem::take(&mut self.wiring.outlet);
-        self.wiring = Wiring::new();
-        self.wiring.outlet = outlet;
-        self.devices
-            .reset(&self.config, &mut self.wiring, memory, now);
+        self.wiring.reset();
+        self.devices.reset(&self.config, &self.drives);
+        let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
+        self.devices.cmos.reset(&mut cx);
         self.carried = Carried::default();
         self.a20 = true;
         self.stops.clear();
@@ -318,24 +343,38 @@ impl Bus for Board {
 
     fn read_port_block(
         &mut self,
-        _memory: &mut Memory,
-        _now: Tick,
-        _port: u16,
-        _size: Size,
-        _into: &mut [u8],
+        memory: &mut Memory,
+        now: Tick,
+        port: u16,
+        size: Size,
+        into: &mut [u8],
     ) -> usize {
-        0
+        if self.tables.port(port) != PortDevice::Ide {
+            return 0;
+        }
+        self.catch_up(memory, now);
+        let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+        let elements = self.devices.ide.read_data_block(&mut cx, port, size, into);
+        self.settle(memory, now);
+        elements
     }
 
     fn write_port_block(
         &mut self,
-        _memory: &mut Memory,
-        _now: Tick,
-        _port: u16,
-        _size: Size,
-        _from: &[u8],
+        memory: &mut Memory,
+        now: Tick,
+        port: u16,
+        size: Size,
+        from: &[u8],
     ) -> usize {
-        0
+        if self.tables.port(port) != PortDevice::Ide {
+            return 0;
+        }
+        self.catch_up(memory, now);
+        let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+        let elements = self.devices.ide.write_data_block(&mut cx, port, size, from);
+        self.settle(memory, now);
+        elements
     }
 
     fn read_memory(&mut self, memory: &mut Memory, now: Tick, at: PhysAddr, size: Size) -> u64 {

@@ -27,6 +27,7 @@ pub(super) enum PortDevice {
     /// Port F0h, which ends IRQ 13.
     Coprocessor,
     Uart,
+    Ide,
     ConfigAddress,
     ConfigData,
     /// The ACPI registers, wherever PMBASE put them.
@@ -36,7 +37,7 @@ pub(super) enum PortDevice {
 }
 
 /// The fixed ports. Ranges are first and last port.
-const FIXED_PORTS: [(u16, u16, PortDevice); 18] = [
+const FIXED_PORTS: [(u16, u16, PortDevice); 22] = [
     (0x000, 0x00f, PortDevice::Dma),
     (0x020, 0x021, PortDevice::Pic),
     (0x040, 0x043, PortDevice::Pit),
@@ -51,6 +52,10 @@ const FIXED_PORTS: [(u16, u16, PortDevice); 18] = [
     (0x0b2, 0x0b3, PortDevice::Apm),
     (0x0c0, 0x0df, PortDevice::Dma),
     (0x0f0, 0x0f0, PortDevice::Coprocessor),
+    (0x170, 0x177, PortDevice::Ide),
+    (0x1f0, 0x1f7, PortDevice::Ide),
+    (0x376, 0x376, PortDevice::Ide),
+    (0x3f6, 0x3f6, PortDevice::Ide),
     (0x3f8, 0x3ff, PortDevice::Uart),
     (0x4d0, 0x4d1, PortDevice::Pic),
     (0xcf8, 0xcfb, PortDevice::ConfigAddress),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::{IrqLines, Messages, NEVER, Tick};
 use crate::devices::{BoardRequest, Cx, Outlet};
-use crate::disk::Disks;
+use crate::disk::{Completion, DiskId, Disks};
 use crate::memory::Memory;
 
 /// A device that can be woken, and its place in the list of deadlines. Of two that are due at
@@ -34,6 +34,13 @@ impl Slot {
         Self::Hpet,
         Self::LocalApic,
     ];
+}
+
+/// What became due.
+#[derive(Debug)]
+pub(super) enum Due {
+    Device(Slot),
+    Disk(DiskId, Completion),
 }
 
 /// The wires and the trays.
@@ -87,21 +94,34 @@ impl Wiring {
 
     /// Looks at the deadlines again, after a device was touched.
     pub(super) fn update_next_deadline(&mut self) {
-        self.next = self.deadlines.into_iter().min().unwrap_or(NEVER);
+        let devices = self.deadlines.into_iter().min().unwrap_or(NEVER);
+        self.next = devices.min(self.disks.deadline());
     }
 
-    /// Takes the deadline of the device that is due first, if one is by `now`.
-    pub(super) fn take_due(&mut self, now: Tick) -> Option<Slot> {
-        let (_, slot) = self
-            .deadlines
-            .into_iter()
-            .zip(Slot::ALL)
-            .min_by_key(|(tick, _)| *tick)?;
-        let deadline = &mut self.deadlines[slot as usize];
-        if *deadline > now || *deadline == NEVER {
+    /// Takes what is due first, if anything is by `now`.
+    pub(super) fn take_due(&mut self, now: Tick) -> Option<Due> {
+        let by_tick = |(tick, _): &(Tick, Slot)| *tick;
+        let devices = self.deadlines.into_iter().zip(Slot::ALL);
+        let (first, slot) = devices.min_by_key(by_tick)?;
+        if self.disks.deadline() < first {
+            let (disk, completion) = self.disks.take_due(now)?;
+            return Some(Due::Disk(disk, completion));
+        }
+        if first > now || first == NEVER {
             return None;
         }
-        *deadline = NEVER;
-        Some(slot)
+        self.deadlines[slot as usize] = NEVER;
+        Some(Due::Device(slot))
+    }
+
+    /// Pulls every wire down and forgets what is under way. The disks finish what they were
+    /// asked, and nobody hears of it.
+    pub(super) fn reset(&mut self) {
+        while self.disks.take_due(NEVER - 1).is_some() {}
+        *self = Self {
+            disks: std::mem::take(&mut self.disks),
+            outlet: std::mem::take(&mut self.outlet),
+            ..Self::new()
+        };
     }
 }

@@ -1,0 +1,270 @@
+//! The board, driven by a CPU that is a test.
+
+use super::*;
+use crate::bus::TICKS_PER_SECOND;
+
+const LAPIC: u64 = 0xfee0_0000;
+const IOAPIC: u64 = 0xfec0_0000;
+
+/// A test in the CPU's socket.
+struct Host {
+    board: Board,
+    memory: Memory,
+    now: Tick,
+}
+
+impl Host {
+    fn new() -> Self {
+        let config = BoardConfig::new(32 << 20, 0);
+        let (board, memory) = Board::new(config, Roms::default(), Drives::default()).unwrap();
+        let mut host = Self {
+            board,
+            memory,
+            now: 0,
+        };
+        host.board.take_remapped();
+        host
+    }
+
+    fn out(&mut self, port: u16, value: u8) {
+        self.write(port, Size::Byte, value.into());
+    }
+
+    fn write(&mut self, port: u16, size: Size, value: u32) {
+        self.now += 501;
+        self.board
+            .write_port(&mut self.memory, self.now, port, size, value);
+    }
+
+    fn read(&mut self, port: u16, size: Size) -> u32 {
+        self.now += 501;
+        self.board.read_port(&mut self.memory, self.now, port, size)
+    }
+
+    fn store(&mut self, at: u64, value: u32) {
+        self.now += 1;
+        self.board
+            .write_memory(&mut self.memory, self.now, at, Size::Dword, value.into());
+    }
+
+    fn load(&mut self, at: u64) -> u64 {
+        self.now += 1;
+        self.board
+            .read_memory(&mut self.memory, self.now, at, Size::Dword)
+    }
+
+    fn config_write(&mut self, devfn: u32, offset: u32, size: Size, value: u32) {
+        self.write(
+            0xcf8,
+            Size::Dword,
+            0x8000_0000 | devfn << 8 | (offset & 0xfc),
+        );
+        self.write(0xcfc + (offset & 3) as u16, size, value);
+    }
+
+    /// Initializes both 8259s as a PC BIOS does, with everything unmasked.
+    fn init_pics(&mut self) {
+        for (port, base, wiring) in [(0x20, 8, 4), (0xa0, 0x70, 2)] {
+            self.out(port, 0x11);
+            for value in [base, wiring, 1, 0] {
+                self.out(port + 1, value);
+            }
+        }
+    }
+
+    /// Halts until the next deadline.
+    fn halt(&mut self) {
+        let deadline = self.board.signals().deadline;
+        assert_ne!(deadline, crate::bus::NEVER, "nothing to wait for");
+        self.now = self.now.max(deadline);
+        self.board.advance(&mut self.memory, self.now);
+    }
+
+    fn acknowledge(&mut self) -> Option<u8> {
+        self.board.acknowledge_interrupt(&mut self.memory, self.now)
+    }
+}
+
+#[test]
+fn the_timer_tick_arrives_as_the_vector_that_the_bios_chose() {
+    let mut host = Host::new();
+    host.init_pics();
+    host.out(0x43, 0x34);
+    host.out(0x40, 0);
+    host.out(0x40, 0);
+    let started = host.now;
+    while host.board.signals().interrupt {
+        assert_eq!(host.acknowledge(), Some(8));
+        host.out(0x20, 0x20);
+    }
+    for period in 1..=3_u64 {
+        host.halt();
+        assert!(host.board.signals().interrupt);
+        assert_eq!(host.acknowledge(), Some(8));
+        assert!(!host.board.signals().interrupt);
+        host.out(0x20, 0x20);
+        let elapsed = host.now - started;
+        let expected = period * 65_536 * TICKS_PER_SECOND / 1_193_182;
+        assert!(elapsed.abs_diff(expected) < 3_000, "{elapsed} {expected}");
+    }
+}
+
+#[test]
+fn an_access_after_a_missed_deadline_does_not_lose_the_interrupt() {
+    let mut host = Host::new();
+    host.init_pics();
+    host.out(0x43, 0x34);
+    host.out(0x40, 0);
+    host.out(0x40, 4);
+    while host.acknowledge().is_some() {
+        host.out(0x20, 0x20);
+    }
+    host.now = host.board.signals().deadline + 5;
+    host.out(0x43, 0);
+    assert!(host.board.signals().interrupt);
+}
+
+#[test]
+fn unclaimed_ports_and_addresses_read_as_ones() {
+    let mut host = Host::new();
+    assert_eq!(host.read(0x300, Size::Byte), 0xff);
+    assert_eq!(host.read(0x300, Size::Dword), 0xffff_ffff);
+    assert_eq!(host.load(0xe000_0000), 0xffff_ffff);
+    host.write(0x300, Size::Dword, 0);
+    host.store(0xe000_0000, 0);
+}
+
+#[test]
+fn a_wide_access_reaches_each_byte_wide_device_in_turn() {
+    let mut host = Host::new();
+    host.write(0x70, Size::Word, 0x5a_50);
+    host.out(0x70, 0x50);
+    assert_eq!(host.read(0x70, Size::Word), 0x5aff);
+}
+
+#[test]
+fn a_closed_a20_gate_folds_addresses_and_says_that_the_map_changed() {
+    let mut host = Host::new();
+    host.out(0x92, 0);
+    assert!(host.board.take_remapped());
+    host.memory.write(0x10_0000, &[7]);
+    assert_eq!(host.memory.read_array(0), [7]);
+    host.out(0x64, 0xdf);
+    assert!(host.board.take_remapped());
+    assert!(!host.board.take_remapped());
+}
+
+#[test]
+fn a_level_interrupt_comes_again_after_eoi_while_its_wire_is_up() {
+    let mut host = Host::new();
+    host.out(0xa1, 0xff);
+    host.store(LAPIC + 0xf0, 0x1ff);
+    host.store(IOAPIC, 0x10 + 2 * 13);
+    host.store(IOAPIC + 0x10, 0x8000 | 0x41);
+    host.board.set_ferr(&mut host.memory, 0, true);
+    assert_eq!(host.acknowledge(), Some(0x41));
+    assert!(!host.board.signals().interrupt);
+    host.store(LAPIC + 0xb0, 0);
+    assert_eq!(host.acknowledge(), Some(0x41));
+    host.out(0xf0, 0);
+    host.store(LAPIC + 0xb0, 0);
+    assert!(!host.board.signals().interrupt);
+}
+
+#[test]
+fn the_local_apic_moves_with_its_base_register() {
+    let mut host = Host::new();
+    assert_eq!(host.load(LAPIC + 0x30), 0x0005_0014);
+    host.board.set_apic_base(&mut host.memory, 0, 0xfd00_0800);
+    assert!(host.board.take_remapped());
+    assert_eq!(host.load(LAPIC + 0x30), 0xffff_ffff);
+    assert_eq!(host.load(0xfd00_0030), 0x0005_0014);
+}
+
+#[test]
+fn acpi_registers_appear_where_pmbase_puts_them_and_power_off() {
+    let mut host = Host::new();
+    assert_eq!(host.read(0x608, Size::Dword), 0xffff_ffff);
+    host.config_write(0x0b, 0x40, Size::Dword, 0x601);
+    host.config_write(0x0b, 0x80, Size::Byte, 1);
+    host.now += TICKS_PER_SECOND;
+    let timer = host.read(0x608, Size::Dword);
+    assert!((3_579_545..3_600_000).contains(&timer), "{timer}");
+    host.write(0x604, Size::Word, 0x2000);
+    assert!(host.board.signals().stop);
+    assert_eq!(host.board.take_stops(), [BoardRequest::PowerOff]);
+    assert!(!host.board.signals().stop);
+}
+
+#[test]
+fn hpet_legacy_replacement_silences_the_8254() {
+    let mut host = Host::new();
+    host.init_pics();
+    host.out(0x43, 0x34);
+    host.out(0x40, 0);
+    host.out(0x40, 1);
+    let hpet = 0xfed0_0000;
+    host.store(hpet + 0x100, 0x144);
+    host.store(hpet + 0x108, 100_000);
+    host.store(hpet + 0x10, 3);
+    let started = host.now;
+    while host.board.signals().interrupt {
+        host.acknowledge();
+        host.out(0x20, 0x20);
+    }
+    host.halt();
+    assert_eq!(host.now - started, 1_000_000);
+    assert_eq!(host.acknowledge(), Some(8));
+}
+
+#[test]
+fn debug_ports_speak_and_leave() {
+    let mut host = Host::new();
+    assert_eq!(host.read(0xe9, Size::Byte), 0xe9);
+    host.out(0xe9, b'x');
+    host.out(0x402, b'y');
+    assert_eq!(host.board.outlet().debug, b"xy");
+    host.write(0xf4, Size::Dword, 0x1234);
+    assert_eq!(host.board.take_stops(), [BoardRequest::DebugExit(0x1234)]);
+}
+
+#[test]
+fn a_reset_leaves_ram_and_date_and_takes_back_what_the_guest_set_up() {
+    let mut host = Host::new();
+    host.memory.write(0x5000, &[9]);
+    host.out(0x70, 0x0f);
+    host.out(0x71, 0x0a);
+    host.config_write(0x0b, 0x40, Size::Dword, 0x601);
+    host.config_write(0x0b, 0x80, Size::Byte, 1);
+    host.out(0xcf9, 2);
+    host.out(0xcf9, 6);
+    assert_eq!(host.board.take_stops(), [BoardRequest::Reset]);
+    host.board.reset(&mut host.memory, host.now);
+    assert_eq!(host.memory.read_array(0x5000), [9]);
+    assert_eq!(host.read(0x608, Size::Dword), 0xffff_ffff);
+    host.out(0x70, 0x0f);
+    assert_eq!(host.read(0x71, Size::Byte), 0x0a);
+}
+
+#[test]
+fn without_a_local_apic_the_8259_reaches_the_cpu() {
+    let mut host = Host::new();
+    host.board.set_apic_base(&mut host.memory, 0, LAPIC);
+    host.init_pics();
+    host.board.set_ferr(&mut host.memory, 0, true);
+    assert_eq!(host.acknowledge(), Some(0x75));
+}
+
+#[test]
+fn a_kernel_without_firmware_finds_addresses_and_interrupts_assigned() {
+    let mut host = Host::new();
+    host.board.set_up_without_firmware(&mut host.memory);
+    let timer = host.read(PM_BASE + 8, Size::Dword);
+    assert!(timer < 100, "{timer}");
+    host.write(0xcf8, Size::Dword, 0x8000_0920);
+    assert_eq!(host.read(0xcfc, Size::Dword), 0xc001);
+    assert_eq!(host.read(0xc002, Size::Byte), 0);
+    host.memory.write(0xf_0000, b"RSD PTR ");
+    assert_eq!(&host.memory.read_array::<8>(0xf_0000), b"RSD PTR ");
+    assert_eq!(host.read(0x4d1, Size::Byte), 0x0c);
+}
