@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::backing::Image;
 use super::geometry::Geometry;
 use super::request::{Completion, Request, SECTOR_SIZE, Tag};
 use super::worker::Worker;
+use crate::image::{Image, ImageError};
 
 /// A disk of the machine: the host side of one drive.
 ///
@@ -82,6 +82,12 @@ impl Disk {
         self.worker
             .get_or_insert_with(|| Worker::start(name, Arc::clone(image), read_only))
             .submit(tag, request);
+    }
+
+    /// Lets the worker finish, then has the image closed.
+    pub(super) fn close(mut self) -> Result<(), ImageError> {
+        self.worker = None;
+        self.image.close()
     }
 
     /// Waits for the next request to end, in the order of submission.

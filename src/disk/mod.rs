@@ -2,7 +2,7 @@
 //! images, which speak bytes at whatever speed the host has.
 //!
 //! ```text
-//!   device --submit(disk, now, Request)--> Disks --job--> worker thread --> Image
+//!   device --submit(disk, now, Request)--> Disks --job--> worker thread --> image::Image
 //!          <--Completion at its due tick--       <--done--
 //! ```
 //!
@@ -23,7 +23,6 @@
     clippy::indexing_slicing
 )]
 
-mod backing;
 mod drive;
 mod geometry;
 mod queue;
@@ -34,7 +33,6 @@ mod test_image;
 mod tests;
 mod worker;
 
-pub use backing::{ErrorKind, Image, ImageError, ZeroMode};
 pub use drive::Disk;
 pub use geometry::Geometry;
 pub use queue::{DiskId, Disks, DisksState};

@@ -134,6 +134,19 @@ impl Disks {
         std::mem::take(&mut self.notices)
     }
 
+    /// Ends the disks: everything submitted reaches the images, and they are closed. Returns a
+    /// line for the user about each that could not be.
+    pub fn close(self) -> Vec<String> {
+        let closed = self.disks.into_iter().map(|disk| {
+            let name = disk.name().to_owned();
+            let failed = disk.close().err()?;
+            Some(format!(
+                "disk {name}: the image was not closed cleanly: {failed}"
+            ))
+        });
+        closed.flatten().collect()
+    }
+
     /// Collects what the worker of `disk` has done until `tag` is among it.
     fn wait_for(&mut self, disk: DiskId, tag: Tag) {
         while !self.state.done.contains_key(&tag) {

@@ -2,11 +2,12 @@
 //! sectors, be slow, and panic.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::backing::{ErrorKind, Image, ImageError, Result, ZeroMode};
 use super::request::SECTOR_SIZE;
+use crate::image::{ErrorKind, Extent, ExtentKind, Format, Image, ImageError, Result, ZeroMode};
 
 /// An image whose sector `n` holds `n` in every eight bytes, until it is written.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ struct Inner {
     delay: Duration,
     panics: bool,
     read_only: bool,
+    flushes_fail: bool,
     log: Vec<String>,
 }
 
@@ -50,6 +52,11 @@ impl TestImage {
     /// Lets every access panic.
     pub(crate) fn break_down(&self) {
         self.inner().panics = true;
+    }
+
+    /// Lets every flush fail.
+    pub(crate) fn fail_flushes(&self) {
+        self.inner().flushes_fail = true;
     }
 
     pub(crate) fn protect(&self) {
@@ -104,6 +111,23 @@ impl Image for TestImage {
         self.inner().count * 512
     }
 
+    fn format(&self) -> Format {
+        Format::Raw
+    }
+
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    fn extent(&self, offset: u64, length: u64) -> Result<Extent> {
+        Ok(Extent {
+            offset,
+            length,
+            kind: ExtentKind::Data { host: offset },
+            depth: 0,
+        })
+    }
+
     fn read_only(&self) -> bool {
         self.inner().read_only
     }
@@ -144,6 +168,9 @@ impl Image for TestImage {
 
     fn flush(&self) -> Result<()> {
         self.touch(0, 0)?;
+        if self.inner().flushes_fail {
+            return Err(ImageError::new(ErrorKind::Io, "the test fails flushes"));
+        }
         self.inner().log.push("flush".to_owned());
         Ok(())
     }

@@ -175,3 +175,15 @@ fn dropping_the_disks_carries_out_what_was_submitted() {
     drop(disks);
     assert_eq!(image.sectors(1, 1), [0xaa; SECTOR_SIZE]);
 }
+
+#[test]
+fn closing_the_disks_flushes_the_images_and_names_those_that_fail() {
+    let (mut disks, disk, image) = one_disk(64);
+    disks.submit(disk, 0, write(1, 0xaa, 1));
+    assert_eq!(disks.close(), [""; 0]);
+    assert_eq!(image.log(), ["write 1 1", "flush"]);
+    let (disks, _, image) = one_disk(64);
+    image.fail_flushes();
+    let expected = "disk hd0: the image was not closed cleanly: the test fails flushes";
+    assert_eq!(disks.close(), [expected]);
+}

@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use super::backing::{ErrorKind, Image, ImageError, ZeroMode};
 use super::request::{Completion, Failure, FailureKind, Request, SECTOR_SIZE, Space, Tag};
+use crate::image::{Image, ImageError, ZeroMode};
 
 /// How much is read or written at once.
 const PIECE: usize = 1 << 20;
@@ -192,14 +192,10 @@ fn zero_mode(space: Space) -> ZeroMode {
     }
 }
 
+/// A failure of the image: what a drive would refuse by itself was refused before.
 fn failure(error: &ImageError, sector: u64) -> Failure {
-    let kind = match error.kind() {
-        ErrorKind::OutOfRange => FailureKind::OutOfRange,
-        ErrorKind::ReadOnly => FailureKind::ReadOnly,
-        _ => FailureKind::Medium,
-    };
     Failure {
-        kind,
+        kind: FailureKind::Medium,
         sector,
         reason: error.to_string(),
     }

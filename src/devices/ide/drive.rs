@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::{Path, Power};
-use super::identify::{Settings, identify};
+use super::identify::{MOST_MULTIPLE, Settings, identify};
 use super::registers::{ABRT, BSY, DRDY, DRQ, DSC, ERR, Register, Span, TaskFile};
 use crate::devices::Cx;
 use crate::disk::{Disk, DiskId, Disks, Failure, Geometry, SECTOR_SIZE, Tag};
@@ -114,6 +114,7 @@ impl Drive {
         let mut drive = Self {
             disk,
             is_second,
+            multiple: MOST_MULTIPLE,
             transfer_mode: DEFAULT_TRANSFER_MODE,
             write_cache: true,
             ..Self::default()
