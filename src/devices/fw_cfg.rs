@@ -16,7 +16,8 @@ use super::{Cx, PortIo};
 use crate::bus::Size;
 
 const SELECTOR: u16 = 0x510;
-const DATA: u16 = 0x511;
+/// The data port.
+pub const DATA: u16 = 0x511;
 const DMA: u16 = 0x514;
 const DMA_END: u16 = 0x51b;
 

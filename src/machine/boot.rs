@@ -1,17 +1,49 @@
 //! Direct kernel boot: puts the CPU where the loader in [`crate::firmware`] says.
 
 use super::Machine;
+use super::board::Board;
+use crate::bus::{Size, Tick};
 use crate::cpu::regs::{RSI, RSP};
 use crate::cpu::segment::{Attributes, CS, DS, ES, FS, GS, SS};
-use crate::cpu::{Segment, TableRegister, cr0};
-use crate::firmware::{BootError, BootState, FlatSegment, LinuxBoot};
+use crate::cpu::{Bus, Segment, TableRegister, cr0};
+use crate::firmware::{self, BootError, BootState, FlatSegment, LinuxBoot, Ports, direct_boot};
+use crate::memory::Memory;
+
+/// The CPU's place on the board, taken by the host until the kernel starts.
+struct Socket<'a> {
+    now: Tick,
+    board: &'a mut Board,
+    memory: &'a mut Memory,
+}
+
+impl Ports for Socket<'_> {
+    fn read(&mut self, port: u16, size: Size) -> u32 {
+        self.board.read_port(self.memory, self.now, port, size)
+    }
+
+    fn write(&mut self, port: u16, size: Size, value: u32) {
+        self.board
+            .write_port(self.memory, self.now, port, size, value);
+    }
+}
+
+impl firmware::Machine for Socket<'_> {
+    fn memory(&mut self) -> &mut Memory {
+        self.memory
+    }
+}
 
 impl Machine {
-    /// Loads a Linux kernel into RAM and enters it instead of the firmware. `rsdp` is the
-    /// address of the ACPI root pointer, or 0. Errors: the file is no kernel, or too large.
-    pub fn boot_linux(&mut self, boot: &LinuxBoot<'_>, rsdp: u64) -> Result<(), BootError> {
-        let map = self.board.ram().e820();
-        let state = boot.load(&mut self.memory, &map, rsdp)?;
+    /// Sets the board up as firmware does, loads a Linux kernel into RAM and enters it.
+    /// Errors: the file is no kernel, or too large.
+    pub fn boot_linux(&mut self, boot: &LinuxBoot<'_>) -> Result<(), BootError> {
+        let ram = *self.board.ram();
+        let mut socket = Socket {
+            now: self.now(),
+            board: &mut self.board,
+            memory: &mut self.memory,
+        };
+        let state = direct_boot(&mut socket, &ram, boot)?;
         self.enter(&state);
         Ok(())
     }

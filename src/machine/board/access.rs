@@ -1,7 +1,7 @@
 //! One access: from the table's entry to the device.
 //!
 //! An access that is wider than its device is cut into bytes, as the ISA bus does; devices that
-//! take wider ones (PCI, IDE, ACPI registers, debug exit) get them whole.
+//! take wider ones (PCI, IDE, fw_cfg, ACPI registers, debug exit) get them whole.
 
 use super::Board;
 use super::tables::{MmioTarget, PciWindow, PortDevice};
@@ -38,6 +38,10 @@ impl Board {
             PortDevice::Ide => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
                 self.devices.ide.read(&mut cx, port, size)
+            }
+            PortDevice::FwCfg => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.fw_cfg.read(&mut cx, port, size)
             }
             _ => (0..size.bytes() as u16).rev().fold(0, |value, byte| {
                 let read = self.byte_read(memory, now, port.wrapping_add(byte));
@@ -83,6 +87,10 @@ impl Board {
             PortDevice::Ide => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
                 self.devices.ide.write(&mut cx, port, size, value);
+            }
+            PortDevice::FwCfg => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.fw_cfg.write(&mut cx, port, size, value);
             }
             PortDevice::DebugExit => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);

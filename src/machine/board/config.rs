@@ -2,7 +2,7 @@
 
 use crate::devices::cmos::{CmosSetup, UnixSeconds};
 use crate::disk::Disk;
-use crate::firmware::RamLayout;
+use crate::firmware::{BootDevice, RamLayout};
 
 /// The parts that can be chosen.
 #[derive(Clone, Debug)]
@@ -13,21 +13,38 @@ pub struct BoardConfig {
     pub date: UnixSeconds,
     /// The port that ends the machine, if there is one.
     pub debug_exit_port: Option<u16>,
-    /// First, second and third boot device, as [`CmosSetup::boot_order`] numbers them.
-    pub boot_order: [u8; 3],
+    /// What to boot from, first to last.
+    pub boot_order: Vec<BootDevice>,
 }
 
 impl BoardConfig {
     /// The debug exit port that QEMU's users know.
     pub const DEBUG_EXIT_PORT: u16 = 0xf4;
 
-    /// A board with `bytes` of RAM, started on `date`, that boots from disk.
+    /// A board with `bytes` of RAM, started on `date`, that has nothing to boot from.
     pub fn new(bytes: u64, date: UnixSeconds) -> Self {
         Self {
             ram: RamLayout::new(bytes),
             date,
             debug_exit_port: Some(Self::DEBUG_EXIT_PORT),
-            boot_order: [2, 0, 0],
+            boot_order: Vec::new(),
+        }
+    }
+
+    /// The order as CMOS cells have it: kinds of device, each once.
+    fn cmos_boot_order(&self) -> [u8; 3] {
+        const FLOPPY: u8 = 1;
+        const DISK: u8 = 2;
+        let kind = |device: &BootDevice| match device {
+            BootDevice::Floppy { .. } => FLOPPY,
+            BootDevice::Ide { .. } | BootDevice::Virtio { .. } => DISK,
+        };
+        let (first, last) = (self.boot_order.first(), self.boot_order.last());
+        match (first.map(kind), last.map(kind)) {
+            (Some(FLOPPY), Some(DISK)) => [FLOPPY, DISK, 0],
+            (Some(FLOPPY), _) => [FLOPPY, 0, 0],
+            (_, Some(FLOPPY)) => [DISK, FLOPPY, 0],
+            _ => [DISK, 0, 0],
         }
     }
 
@@ -36,7 +53,7 @@ impl BoardConfig {
             date: self.date,
             ram_below_4g: self.ram.below_4g,
             ram_above_4g: self.ram.above_4g,
-            boot_order: self.boot_order,
+            boot_order: self.cmos_boot_order(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::devices::cmos::Cmos;
 use crate::devices::debug_exit::DebugExit;
 use crate::devices::debugcon::DebugConsole;
 use crate::devices::dma::Dma;
+use crate::devices::fw_cfg::FwCfg;
 use crate::devices::hpet::Hpet;
 use crate::devices::ide::Ide;
 use crate::devices::pci::{
@@ -24,6 +25,7 @@ use crate::devices::reset_control::ResetControl;
 use crate::devices::uart::Uart;
 use crate::devices::{Cx, DiskUser, Timed};
 use crate::disk::{Completion, DiskId};
+use crate::firmware::fw_cfg_items;
 
 const COM1_IRQ: u8 = 4;
 
@@ -51,6 +53,7 @@ pub(super) struct Devices {
     pub(super) hpet: Hpet,
     pub(super) local_apic: LocalApic,
     pub(super) io_apic: IoApic,
+    pub(super) fw_cfg: FwCfg,
     pub(super) pci_ports: ConfigPorts,
     pub(super) host_bridge: HostBridge,
     pub(super) isa_bridge: IsaBridge,
@@ -76,6 +79,7 @@ impl Devices {
             hpet: Hpet::new(),
             local_apic: LocalApic::new(),
             io_apic: IoApic::new(),
+            fw_cfg: FwCfg::new(fw_cfg_items(&config.ram, &config.boot_order)),
             pci_ports: ConfigPorts::default(),
             host_bridge: HostBridge::new(),
             isa_bridge: IsaBridge::new(),

@@ -14,7 +14,6 @@ mod access;
 mod config;
 mod devices;
 mod memory_map;
-mod post;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -25,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::{IsaIrq, Size, Tick, Wire};
 use crate::cpu::{Bus, Signals};
 use crate::devices::apic::Accepted;
+use crate::devices::fw_cfg;
 use crate::devices::pci::IsaBridge;
 use crate::devices::ps2::Key;
 use crate::devices::{BoardRequest, Outlet, Remap};
@@ -34,7 +34,6 @@ use crate::memory::{Memory, MemoryError, PhysAddr};
 pub use config::{BoardConfig, Drives, Roms};
 use devices::{Devices, DriveIds};
 pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
-pub use post::PM_BASE;
 use tables::{PortDevice, Tables};
 use wiring::{Due, Slot, Wiring};
 
@@ -349,12 +348,18 @@ impl Bus for Board {
         size: Size,
         into: &mut [u8],
     ) -> usize {
-        if self.tables.port(port) != PortDevice::Ide {
-            return 0;
-        }
         self.catch_up(memory, now);
-        let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
-        let elements = self.devices.ide.read_data_block(&mut cx, port, size, into);
+        let elements = match self.tables.port(port) {
+            PortDevice::Ide => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.ide.read_data_block(&mut cx, port, size, into)
+            }
+            PortDevice::FwCfg if size == Size::Byte && port == fw_cfg::DATA => {
+                self.devices.fw_cfg.read_data(into);
+                into.len()
+            }
+            _ => 0,
+        };
         self.settle(memory, now);
         elements
     }

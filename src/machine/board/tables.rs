@@ -28,6 +28,7 @@ pub(super) enum PortDevice {
     Coprocessor,
     Uart,
     Ide,
+    FwCfg,
     ConfigAddress,
     ConfigData,
     /// The ACPI registers, wherever PMBASE put them.
@@ -37,7 +38,7 @@ pub(super) enum PortDevice {
 }
 
 /// The fixed ports. Ranges are first and last port.
-const FIXED_PORTS: [(u16, u16, PortDevice); 22] = [
+const FIXED_PORTS: [(u16, u16, PortDevice); 24] = [
     (0x000, 0x00f, PortDevice::Dma),
     (0x020, 0x021, PortDevice::Pic),
     (0x040, 0x043, PortDevice::Pit),
@@ -58,6 +59,8 @@ const FIXED_PORTS: [(u16, u16, PortDevice); 22] = [
     (0x3f6, 0x3f6, PortDevice::Ide),
     (0x3f8, 0x3ff, PortDevice::Uart),
     (0x4d0, 0x4d1, PortDevice::Pic),
+    (0x510, 0x511, PortDevice::FwCfg),
+    (0x514, 0x51b, PortDevice::FwCfg),
     (0xcf8, 0xcfb, PortDevice::ConfigAddress),
     (0xcfc, 0xcff, PortDevice::ConfigData),
 ];

@@ -256,15 +256,12 @@ fn without_a_local_apic_the_8259_reaches_the_cpu() {
 }
 
 #[test]
-fn a_kernel_without_firmware_finds_addresses_and_interrupts_assigned() {
+fn firmware_reads_the_configuration_items_in_bulk() {
     let mut host = Host::new();
-    host.board.set_up_without_firmware(&mut host.memory);
-    let timer = host.read(PM_BASE + 8, Size::Dword);
-    assert!(timer < 100, "{timer}");
-    host.write(0xcf8, Size::Dword, 0x8000_0920);
-    assert_eq!(host.read(0xcfc, Size::Dword), 0xc001);
-    assert_eq!(host.read(0xc002, Size::Byte), 0);
-    host.memory.write(0xf_0000, b"RSD PTR ");
-    assert_eq!(&host.memory.read_array::<8>(0xf_0000), b"RSD PTR ");
-    assert_eq!(host.read(0x4d1, Size::Byte), 0x0c);
+    host.write(0x510, Size::Word, 0);
+    let mut signature = [0; 4];
+    let (board, memory) = (&mut host.board, &mut host.memory);
+    let read = board.read_port_block(memory, host.now, 0x511, Size::Byte, &mut signature);
+    assert_eq!((read, &signature), (4, b"QEMU"));
+    assert_eq!(host.read(0x514, Size::Dword), u32::from_le_bytes(*b"QEMU"));
 }
