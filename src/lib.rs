@@ -5,6 +5,7 @@
 //! `image` over `storage`; `bus` and `memory` below everything that uses them.
 
 pub mod bus;
+pub mod cli;
 pub mod cpu;
 pub mod devices;
 pub mod disk;

@@ -1,3 +1,7 @@
 //! The `cowbox` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cowbox::cli::main()
+}

@@ -67,16 +67,21 @@ pub(super) fn resolve(name: &[u8], image: Option<&Path>, policy: BackingPolicy) 
     Ok(path)
 }
 
-/// The recorded format of a backing file.
-pub(super) fn format(recorded: Option<&[u8]>, name: &[u8], image: Option<&Path>) -> Result<Format> {
+/// The format of a backing file: the recorded one, else the one that the user gives.
+pub(super) fn format(
+    recorded: Option<&[u8]>,
+    given: Option<Format>,
+    name: &[u8],
+) -> Result<Format> {
     let shown = Escaped(name);
     let Some(recorded) = recorded else {
-        let file = image.map_or_else(|| "IMAGE".into(), |path| path.to_string_lossy());
-        return Err(refused(format!(
-            "the image does not record the format of its backing file \"{shown}\", and it is not \
-             guessed; record it: cowbox img rebase -u -b '{shown}' -F raw|qcow2 '{}'",
-            Escaped(file.as_bytes())
-        )));
+        return given.ok_or_else(|| {
+            refused(format!(
+                "the image does not record the format of its backing file \"{shown}\", and it is \
+                 not guessed; say backing-format=raw or backing-format=qcow2 (--disk), or \
+                 --backing-format raw|qcow2 (img)"
+            ))
+        });
     };
     let known = std::str::from_utf8(recorded)
         .ok()
@@ -157,8 +162,8 @@ mod tests {
 
     #[test]
     fn a_missing_format_is_not_guessed() {
-        let error = format(None, b"base.img", Some(Path::new("top.qcow2"))).unwrap_err();
+        let error = format(None, None, b"base.img").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused);
-        assert!(error.to_string().contains("-F raw|qcow2"));
+        assert!(error.to_string().contains("backing-format=raw"));
     }
 }

@@ -7,6 +7,7 @@
 //!   open(path, &options) ──> Arc<dyn Image>      a file the user names, and its chain
 //!   open_storage(..)     ──> Arc<dyn Image>      the same over any Storage (embedded image)
 //!   overlay(base, dir)   ──> Arc<dyn Image>      throw-away qcow2 over an open image
+//!   create, convert, compare, commit             whole images (see those modules)
 //! ```
 //!
 //! All methods may be called from several threads at once. Requests that overlap in place and
@@ -22,9 +23,14 @@
 )]
 
 mod chain;
+pub mod commit;
+pub mod compare;
+pub mod convert;
+mod create;
 mod error;
 mod extent;
 mod fields;
+pub mod info;
 mod open;
 pub mod qcow2;
 mod raw;
@@ -34,10 +40,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use create::create;
 pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
 pub use open::{
-    BackingPolicy, OpenOptions, Sharing, WriteCache, open, open_storage, overlay, probe,
+    BackingPolicy, OpenOptions, Sharing, WriteCache, check, open, open_storage, overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
 

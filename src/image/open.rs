@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chain::{self, Seen};
+use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
+use super::qcow2::repair::{Repair, check_storage};
 use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing};
 use super::raw::RawAccess;
 use super::write_cache::WriteCached;
@@ -27,6 +29,8 @@ pub struct OpenOptions {
     pub cache: WriteCache,
     /// Which backing files the image may name.
     pub backing: BackingPolicy,
+    /// The format of backing files whose image does not record it.
+    pub backing_format: Option<Format>,
     /// The password of an encrypted image.
     pub password: Option<String>,
 }
@@ -143,6 +147,19 @@ pub fn overlay(base: Arc<dyn Image>, directory: &Path) -> Result<Arc<dyn Image>>
     Ok(WriteCached::wrap(image, WriteCache::Unsafe))
 }
 
+/// Checks the image at `path`, and mends what `repair` says; `None` if its format has nothing to
+/// check.
+pub fn check(path: &Path, options: &OpenOptions, repair: Option<Repair>) -> Result<Option<Report>> {
+    let checked = || {
+        let storage = open_file(path, options)?;
+        match decide_format(&*storage, options)? {
+            Format::Raw => Ok(None),
+            Format::Qcow2 => check_storage(storage, repair).map(Some),
+        }
+    };
+    checked().map_err(|e: ImageError| e.in_file(path))
+}
+
 fn open_link(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<Arc<dyn Image>> {
     let storage = open_file(path, options)?;
     open_image(storage, Some(path), options, seen)
@@ -235,7 +252,11 @@ fn open_backing(
         return Ok(None);
     }
     let path = chain::resolve(name, image, options.backing)?;
-    let format = chain::format(header.extensions.backing_format(), name, image)?;
+    let format = chain::format(
+        header.extensions.backing_format(),
+        options.backing_format,
+        name,
+    )?;
     let below = OpenOptions {
         format: Some(format),
         read_only: true,

@@ -185,7 +185,7 @@ struct Walk<'a> {
     refcounts: Refcounts,
     counts: Counts,
     report: Report,
-    /// Where the guest cluster before ends in the file.
+    /// Where the ordinary cluster before, of the same L2 table, ends in the file.
     previous_end: Option<u64>,
 }
 
@@ -298,6 +298,7 @@ impl<'a> Walk<'a> {
         self.copied_flag(entry.copied, entry.table, tables, "L2 table");
         self.host.read(table, entry.table, "an L2 table")?;
         let first = (index as u64) << self.geometry.l2_bits();
+        self.previous_end = None;
         for (word, number) in table.as_chunks::<8>().0.iter().zip(first..) {
             let raw = u64::from_be_bytes(*word);
             if raw != 0 {
@@ -328,7 +329,9 @@ impl<'a> Walk<'a> {
                     return;
                 }
                 self.copied_flag(copied, host, tables, "data cluster");
-                self.statistics(host.0, self.geometry.cluster_size(), tables);
+                if tables == Tables::Active {
+                    self.statistics(host.0);
+                }
             }
             Mapping::Compressed { host, len } => {
                 // The last sector may be cut off where the file ends inside the cluster.
@@ -336,8 +339,12 @@ impl<'a> Walk<'a> {
                 if !self.refer(host, len, "a compressed cluster") {
                     return;
                 }
-                self.statistics(host.0, len, tables);
-                self.report.compressed_clusters += u64::from(tables == Tables::Active);
+                if tables == Tables::Active {
+                    self.report.allocated_clusters += 1;
+                    self.report.compressed_clusters += 1;
+                    // Neighbours share sectors, which are read twice: never in one piece.
+                    self.report.fragmented_clusters += 1;
+                }
             }
         }
         if guest.0 >= self.header.size && tables == Tables::Active && self.header.snapshots == 0 {
@@ -347,14 +354,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn statistics(&mut self, at: u64, len: u64, tables: Tables) {
-        if tables == Tables::Snapshot {
-            return;
-        }
+    fn statistics(&mut self, at: u64) {
         self.report.allocated_clusters += 1;
         let follows = self.previous_end.is_none_or(|end| end == at);
         self.report.fragmented_clusters += u64::from(!follows);
-        self.previous_end = Some(at + len);
+        self.previous_end = Some(at + self.geometry.cluster_size());
     }
 
     /// COPIED stands for refcount 1 exactly, in the active tables.
@@ -375,7 +379,7 @@ impl<'a> Walk<'a> {
     }
 
     fn snapshots(&mut self) -> Result<()> {
-        let (snapshots, len) = match snapshot::read_table(self.host, self.header) {
+        let (snapshots, len) = match snapshot::read_table(self.host.storage(), self.header) {
             Ok(found) => found,
             Err(error) => {
                 self.report.corruption(error.to_string());

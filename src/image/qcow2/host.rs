@@ -67,6 +67,10 @@ impl Host {
         })
     }
 
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
     pub(super) fn len(&self) -> Result<u64> {
         self.storage
             .len()

@@ -204,7 +204,7 @@ fn note_fixed_tables(
         return Ok(());
     }
     metadata.space.check_blocks(host.len()?)?;
-    let (snapshots, table_len) = snapshot::read_table(host, header)?;
+    let (snapshots, table_len) = snapshot::read_table(host.storage(), header)?;
     let mut tables = vec![(header.snapshots_offset, table_len, Kind::SnapshotTable)];
     for snapshot in &snapshots {
         let len = u64::from(snapshot.l1_size) * 8;

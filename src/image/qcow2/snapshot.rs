@@ -8,7 +8,7 @@ use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
 use super::super::{ImageError, Result};
 use super::address::HostOffset;
 use super::header::{Header, MAX_L1_BYTES};
-use super::host::Host;
+use crate::storage::Storage;
 
 const ENTRY: u64 = 40;
 const MAX_EXTRA: u64 = 1024;
@@ -37,14 +37,21 @@ pub struct Snapshot {
     pub instructions: Option<u64>,
 }
 
+/// Reads the snapshots of the image in `storage`.
+pub fn read_all(storage: &dyn Storage, header: &Header) -> Result<Vec<Snapshot>> {
+    read_table(storage, header).map(|(snapshots, _)| snapshots)
+}
+
 /// Reads the snapshot table. Gives the snapshots and the bytes that the table takes.
-pub(super) fn read_table(host: &Host, header: &Header) -> Result<(Vec<Snapshot>, u64)> {
+pub(super) fn read_table(storage: &dyn Storage, header: &Header) -> Result<(Vec<Snapshot>, u64)> {
     let mut snapshots = Vec::new();
     let start = header.snapshots_offset;
-    let file_len = host.len()?;
+    let file_len = storage
+        .len()
+        .map_err(|e| ImageError::io("find the length of the file", e))?;
     let mut at = start;
     for index in 0..header.snapshots {
-        let (snapshot, next) = read_entry(host, at).map_err(|e| e.at(at.0))?;
+        let (snapshot, next) = read_entry(storage, at).map_err(|e| e.at(at.0))?;
         if next.0 > file_len || next.0 - start.0 > MAX_TABLE {
             return Err(ImageError::corrupt(format!(
                 "snapshot {index} of {} lies outside the file or the table is too big",
@@ -60,9 +67,9 @@ pub(super) fn read_table(host: &Host, header: &Header) -> Result<(Vec<Snapshot>,
 }
 
 /// Reads one entry and gives where it ends.
-fn read_entry(host: &Host, at: HostOffset) -> Result<(Snapshot, HostOffset)> {
+fn read_entry(storage: &dyn Storage, at: HostOffset) -> Result<(Snapshot, HostOffset)> {
     let mut fixed = zeroed(ENTRY);
-    host.read(&mut fixed, at, "the snapshot table")?;
+    read(storage, &mut fixed, at)?;
     let word = |field| u32_at(&fixed, field).unwrap_or(0);
     let id_len = u64::from(u16_at(&fixed, 12).unwrap_or(0));
     let name_len = u64::from(u16_at(&fixed, 14).unwrap_or(0));
@@ -73,7 +80,7 @@ fn read_entry(host: &Host, at: HostOffset) -> Result<(Snapshot, HostOffset)> {
         )));
     }
     let mut rest = zeroed(extra_len + id_len + name_len);
-    host.read(&mut rest, at.plus(ENTRY), "the snapshot table")?;
+    read(storage, &mut rest, at.plus(ENTRY))?;
     let (extra, names) = rest.split_at(buffer_len(extra_len));
     let (id, name) = names.split_at(buffer_len(id_len));
     let snapshot = Snapshot {
@@ -88,6 +95,11 @@ fn read_entry(host: &Host, at: HostOffset) -> Result<(Snapshot, HostOffset)> {
         instructions: u64_at(extra, 16).filter(|&count| count != u64::MAX),
     };
     Ok((snapshot, at.plus(ENTRY + rest.len() as u64)))
+}
+
+fn read(storage: &dyn Storage, buf: &mut [u8], at: HostOffset) -> Result<()> {
+    let done = storage.read_at(buf, at.0);
+    done.map_err(|e| ImageError::io("read the snapshot table", e).at(at.0))
 }
 
 fn check_l1(snapshot: &Snapshot, header: &Header, file_len: u64) -> Result<()> {

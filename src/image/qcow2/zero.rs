@@ -27,6 +27,8 @@ enum Change {
     ZeroAndFree,
     /// Not needed any more.
     Discard,
+    /// What lies below shows through afterwards.
+    Unmap,
 }
 
 impl Qcow2 {
@@ -50,6 +52,14 @@ impl Qcow2 {
     pub(super) fn discard_guest(&self, offset: GuestOffset, len: u64) -> Result<()> {
         let (first, last) = self.whole_clusters(offset, offset.plus(len));
         self.change_clusters(first, last, Change::Discard)
+    }
+
+    /// Unmaps every cluster, so that the backing image shows through everywhere.
+    pub fn empty(&self) -> Result<()> {
+        self.check_write(0, self.header.size)?;
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let end = GuestCluster(self.geometry.clusters(self.header.size));
+        self.change_clusters(GuestCluster(0), end, Change::Unmap)
     }
 
     /// The clusters that lie wholly in a range, the last cluster of the disk counting as whole
@@ -103,7 +113,7 @@ impl Qcow2 {
         while done < limit {
             let cluster = first.plus(done);
             let absent = metadata.clusters_without_table(cluster, last.0 - cluster.0);
-            if absent > 0 && self.shows_nothing(cluster) {
+            if absent > 0 && (change == Change::Unmap || self.shows_nothing(cluster)) {
                 done += absent;
                 continue;
             }
@@ -139,7 +149,7 @@ impl Qcow2 {
         };
         if new != old {
             let reason = match change {
-                Change::Discard => Reason::Discarded,
+                Change::Discard | Change::Unmap => Reason::Discarded,
                 Change::ZeroAndFree | Change::ZeroAndKeep => Reason::Replaced,
             };
             metadata.map(cluster, new, reason)?;
@@ -151,6 +161,7 @@ impl Qcow2 {
     fn changed(&self, old: Mapping, nothing_below: bool, change: Change) -> Option<Mapping> {
         let zero = Mapping::Zero { kept: None };
         match (old, change) {
+            (_, Change::Unmap) => Some(Mapping::Unallocated),
             (Mapping::Unallocated, Change::Discard) => Some(old),
             (Mapping::Unallocated, _) if nothing_below => Some(old),
             (Mapping::Zero { .. }, Change::ZeroAndKeep) => Some(old),

@@ -1,0 +1,71 @@
+//! `cowbox img compare`: exit status 0 the same, 1 different, 2 an error.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::super::{Outcome, report};
+use super::options::{Opening, format};
+use crate::image::compare::{Comparison, compare};
+use crate::image::{self, Format};
+
+/// Compare what two images hold.
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    /// Format of the first image.
+    #[arg(short = 'f', value_parser = format)]
+    first_format: Option<Format>,
+    /// Format of the second image.
+    #[arg(short = 'F', value_parser = format)]
+    second_format: Option<Format>,
+    /// Images of different length differ.
+    #[arg(short = 's')]
+    strict: bool,
+    /// Say nothing.
+    #[arg(short = 'q', long)]
+    quiet: bool,
+    #[command(flatten)]
+    opening: Opening,
+    /// The first image.
+    first: PathBuf,
+    /// The second image.
+    second: PathBuf,
+}
+
+impl Compare {
+    pub(super) fn run(self) -> Outcome {
+        Ok(self.compare().unwrap_or_else(|error| {
+            report(&*error);
+            ExitCode::from(2)
+        }))
+    }
+
+    fn compare(&self) -> Outcome {
+        let first = image::open(&self.first, &self.opening.reading(self.first_format)?)?;
+        let second = image::open(&self.second, &self.opening.reading(self.second_format)?)?;
+        if first.size() != second.size() {
+            if self.strict {
+                self.say("Strict mode: Image size mismatch!");
+                return Ok(ExitCode::from(1));
+            }
+            self.say("Warning: Image size mismatch!");
+        }
+        let (text, code) = match compare(&*first, &*second)? {
+            Comparison::Same => ("Images are identical.".to_owned(), 0),
+            Comparison::ContentAt(at) => (format!("Content mismatch at offset {at}!"), 1),
+            Comparison::RestAt(at) => (
+                format!("Content mismatch at offset {at}, past the end of the shorter image!"),
+                1,
+            ),
+        };
+        self.say(&text);
+        Ok(ExitCode::from(code))
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            println!("{text}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `cowbox img convert`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::super::Outcome;
+use super::options::{NewImage, Opening, format};
+use super::progress::Progress;
+use super::size;
+use crate::image::convert::{ConvertOptions, Storing, convert};
+use crate::image::{self, Format};
+
+/// Copy an image into another format.
+#[derive(Debug, Args)]
+pub(super) struct Convert {
+    /// Store the data compressed (qcow2).
+    #[arg(short = 'c', long)]
+    compress: bool,
+    /// Format of the source.
+    #[arg(short = 'f', value_parser = format)]
+    source_format: Option<Format>,
+    /// Format of the target.
+    #[arg(short = 'O', default_value = "raw", value_parser = format)]
+    target_format: Format,
+    /// Options of the target's format, such as cluster_size=64k,compat=1.1.
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
+    /// Do not write runs of zeros of this many bytes; 0 writes everything.
+    #[arg(short = 'S', value_name = "SIZE", default_value = "4k", value_parser = size::parse)]
+    sparse: u64,
+    /// Show how far it is.
+    #[arg(short = 'p', long)]
+    progress: bool,
+    #[command(flatten)]
+    opening: Opening,
+    /// The image to copy.
+    source: PathBuf,
+    /// The image to make.
+    target: PathBuf,
+}
+
+impl Convert {
+    pub(super) fn run(self) -> Outcome {
+        let mut new = NewImage::parse(&self.options)?;
+        if new.backing_file.is_some() {
+            return Err("a target with a backing file is not supported".into());
+        }
+        let source = image::open(&self.source, &self.opening.reading(self.source_format)?)?;
+        new.options.size = source.size();
+        image::create(&self.target, self.target_format, &new.options)?;
+        let target = image::open(
+            &self.target,
+            &self.opening.writing(Some(self.target_format))?,
+        )?;
+        let storing = if self.compress {
+            Storing::Compressed
+        } else {
+            Storing::Plain
+        };
+        let options = ConvertOptions {
+            sparse: self.sparse,
+            storing,
+        };
+        let mut progress = Progress::new(self.progress, source.size());
+        convert(&*source, &*target, options, &mut |done| progress.at(done))?;
+        progress.end();
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,219 @@
+//! Copying one image into another, in whatever formats they are.
+//!
+//! What the source is known not to hold is not read, and what turns out to be zeros is not
+//! written, so the work follows the data and not the size of the disk.
+
+use super::fields::{buffer_len, zeroed};
+use super::qcow2::address::GuestOffset;
+use super::qcow2::{Qcow2, compress};
+use super::{ErrorKind, Image, ImageError, Result, SECTOR};
+
+/// Bytes read and written at a time.
+const PIECE: u64 = 2 << 20;
+/// Clusters compressed at a time.
+const BATCH_BYTES: u64 = 8 << 20;
+
+/// How to copy.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvertOptions {
+    /// Runs of zeros of this many bytes are not written; 0 writes them all. A multiple of 512.
+    pub sparse: u64,
+    /// How the data is stored.
+    pub storing: Storing,
+}
+
+/// How data is stored in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storing {
+    /// As it is.
+    Plain,
+    /// Compressed, where that makes it smaller. The target is qcow2.
+    Compressed,
+}
+
+impl Default for ConvertOptions {
+    fn default() -> Self {
+        Self {
+            sparse: 4096,
+            storing: Storing::Plain,
+        }
+    }
+}
+
+/// Copies the contents of `source` to `target`, which is new (reads as zeros) and as long or
+/// longer, and flushes it. `progress` is told how many bytes are done.
+pub fn convert(
+    source: &dyn Image,
+    target: &dyn Image,
+    options: ConvertOptions,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    if !options.sparse.is_multiple_of(SECTOR) {
+        return Err(invalid("the sparse size is not a multiple of 512"));
+    }
+    if target.size() < source.size() {
+        return Err(invalid("the target is smaller than the source"));
+    }
+    match (options.storing, target.as_qcow2()) {
+        (Storing::Plain, _) => copy_plain(source, target, options.sparse, progress)?,
+        (Storing::Compressed, Some(target)) => copy_compressed(source, target, progress)?,
+        (Storing::Compressed, None) => {
+            return Err(invalid("only qcow2 images can hold compressed data"));
+        }
+    }
+    target.close()
+}
+
+fn copy_plain(
+    source: &dyn Image,
+    target: &dyn Image,
+    sparse: u64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let mut buf = zeroed(PIECE);
+    let mut at = 0;
+    while at < source.size() {
+        let extent = source
+            .extent(at, source.size() - at)
+            .map_err(|e| from(e, source))?;
+        let end = at + extent.length;
+        if extent.kind.reads_zero() && sparse > 0 {
+            at = end;
+        }
+        while at < end {
+            let (piece, _) = buf.split_at_mut(buffer_len((end - at).min(PIECE)));
+            source.read_at(piece, at).map_err(|e| from(e, source))?;
+            write_sparse(target, piece, at, sparse).map_err(|e| from(e, target))?;
+            at += piece.len() as u64;
+            progress(at);
+        }
+        progress(at);
+    }
+    Ok(())
+}
+
+/// Writes `data` at `at` without its runs of zeros.
+fn write_sparse(target: &dyn Image, data: &[u8], at: u64, sparse: u64) -> Result<()> {
+    if sparse == 0 {
+        return target.write_at(data, at);
+    }
+    let mut offset = at;
+    let units = data
+        .chunks(buffer_len(sparse))
+        .map(|unit| (is_zero(unit), unit.len()));
+    let mut run: Option<(bool, usize)> = None;
+    let mut rest = data;
+    for (zero, len) in units.chain([(true, 0)]) {
+        match &mut run {
+            Some((same, total)) if *same == zero && len > 0 => *total += len,
+            _ => {
+                if let Some((zero, total)) = run {
+                    let (now, after) = rest.split_at(total);
+                    if !zero {
+                        target.write_at(now, offset)?;
+                    }
+                    offset += total as u64;
+                    rest = after;
+                }
+                run = Some((zero, len));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|&b| b == 0)
+}
+
+fn copy_compressed(
+    source: &dyn Image,
+    target: &Qcow2,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let cluster = target.geometry().cluster_size();
+    let batch = (BATCH_BYTES / cluster).max(1) * cluster;
+    let mut buf = zeroed(batch);
+    let mut at = 0;
+    while at < source.size() {
+        let left = source.size() - at;
+        let extent = source.extent(at, left).map_err(|e| from(e, source))?;
+        let whole = extent.length - extent.length % cluster;
+        if extent.kind.reads_zero() && (whole > 0 || extent.length == left) {
+            at += if whole > 0 { whole } else { left };
+            progress(at);
+            continue;
+        }
+        let len = left.min(batch);
+        let padded = buffer_len(len.next_multiple_of(cluster));
+        let (data, _) = buf.split_at_mut(padded);
+        let (now, padding) = data.split_at_mut(buffer_len(len));
+        source.read_at(now, at).map_err(|e| from(e, source))?;
+        padding.fill(0);
+        store_batch(target, data, at).map_err(|e| from(e, target))?;
+        at += len;
+        progress(at);
+    }
+    Ok(())
+}
+
+/// Compresses clusters side by side and stores them in their order, so that the same input makes
+/// the same file.
+fn store_batch(target: &Qcow2, data: &[u8], at: u64) -> Result<()> {
+    let cluster = buffer_len(target.geometry().cluster_size());
+    let clusters: Vec<&[u8]> = data.chunks(cluster).collect();
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let share = clusters.len().div_ceil(threads).max(1);
+    let streams: Vec<Stored> = std::thread::scope(|scope| {
+        let work = |part: &[&[u8]]| part.iter().map(|data| Stored::of(data)).collect::<Vec<_>>();
+        let parts: Vec<_> = clusters
+            .chunks(share)
+            .map(|part| scope.spawn(move || work(part)))
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_default())
+            .collect()
+    });
+    for ((data, stored), number) in clusters.iter().zip(streams).zip(0..) {
+        let offset = at + number * cluster as u64;
+        let inside = buffer_len((target.size() - offset).min(data.len() as u64));
+        match stored {
+            Stored::Nothing => {}
+            Stored::Stream(stream) => target.write_compressed(GuestOffset(offset), &stream)?,
+            Stored::Plain => target.write_at(data.split_at(inside).0, offset)?,
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of a cluster.
+enum Stored {
+    /// It is all zeros.
+    Nothing,
+    /// It is smaller this way.
+    Stream(Vec<u8>),
+    /// It is not.
+    Plain,
+}
+
+impl Stored {
+    fn of(data: &[u8]) -> Self {
+        if is_zero(data) {
+            return Self::Nothing;
+        }
+        compress(data).map_or(Self::Plain, Self::Stream)
+    }
+}
+
+fn from(error: ImageError, image: &dyn Image) -> ImageError {
+    match image.path() {
+        Some(path) => error.in_file(path),
+        None => error,
+    }
+}
+
+fn invalid(detail: &str) -> ImageError {
+    ImageError::new(ErrorKind::Invalid, detail)
+}

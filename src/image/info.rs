@@ -1,0 +1,144 @@
+//! What an image says about itself: the facts behind `info`, read from its header only.
+
+use std::path::{Path, PathBuf};
+
+use super::chain::{self, Seen};
+use super::open::{decide_format, open_file};
+use super::qcow2::Purpose;
+use super::qcow2::geometry::Version;
+use super::qcow2::header::{CORRUPT, DIRTY, EXTENDED_L2, EncryptionMethod, Header, LAZY_REFCOUNTS};
+use super::qcow2::snapshot::{self, Snapshot};
+use super::{Format, ImageError, OpenOptions, Result, SECTOR};
+use crate::storage::Storage;
+
+/// The facts about one image.
+#[derive(Debug, Clone)]
+pub struct Info {
+    /// The file.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: Format,
+    /// Length of the disk in bytes.
+    pub size: u64,
+    /// Bytes that the file occupies on the host.
+    pub occupied: u64,
+    /// What only qcow2 has.
+    pub qcow2: Option<Qcow2Facts>,
+}
+
+/// The facts that only a qcow2 image has.
+#[derive(Debug, Clone)]
+pub struct Qcow2Facts {
+    /// Bytes in a cluster.
+    pub cluster_size: u64,
+    /// `0.10` or `1.1`.
+    pub compat: &'static str,
+    /// `zlib` or `zstd`.
+    pub compression: &'static str,
+    /// Bits in a refcount.
+    pub refcount_bits: u32,
+    /// Whether refcounts may be written late.
+    pub lazy_refcounts: bool,
+    /// Whether refcounts may be wrong.
+    pub dirty: bool,
+    /// Whether the image is marked as corrupt.
+    pub corrupt: bool,
+    /// Whether it has subclusters.
+    pub extended_l2: bool,
+    /// Whether guest data is encrypted.
+    pub encrypted: bool,
+    /// The backing file's name as it stands in the image.
+    pub backing_name: Option<Vec<u8>>,
+    /// The backing file's format as it stands in the image.
+    pub backing_format: Option<Vec<u8>>,
+    /// The internal snapshots.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// The facts about the image at `path`. No other file is opened.
+pub fn info(path: &Path, options: &OpenOptions) -> Result<Info> {
+    read(path, options, &mut Seen::default())
+        .map(|(info, _)| info)
+        .map_err(|e| e.in_file(path))
+}
+
+/// The facts about the image at `path` and all its backing images, from the top down.
+pub fn chain(path: &Path, options: &OpenOptions) -> Result<Vec<Info>> {
+    let mut seen = Seen::default();
+    let mut images = Vec::new();
+    let mut next = Some((path.to_path_buf(), options.clone()));
+    while let Some((path, options)) = next {
+        let (info, below) = read(&path, &options, &mut seen).map_err(|e| e.in_file(&path))?;
+        next = match &info.qcow2 {
+            Some(Qcow2Facts {
+                backing_name: Some(name),
+                ..
+            }) => {
+                let below = below.as_deref();
+                let format = chain::format(below, options.backing_format, name)
+                    .map_err(|e| e.in_file(&path))?;
+                let base = chain::resolve(name, Some(&path), options.backing)
+                    .map_err(|e| e.in_file(&path))?;
+                Some((base, options.with_format(Some(format))))
+            }
+            _ => None,
+        };
+        images.push(info);
+    }
+    Ok(images)
+}
+
+/// The facts, and the recorded format of the backing image.
+fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Option<Vec<u8>>)> {
+    let storage = open_file(path, options)?;
+    seen.add(storage.identity())?;
+    let failed = |e| ImageError::io("look at the file", e);
+    let occupied = storage.occupied().map_err(failed)?;
+    let format = decide_format(&*storage, options)?;
+    let path = path.to_path_buf();
+    if format == Format::Raw {
+        let len = storage.len().map_err(failed)?;
+        let size = len.next_multiple_of(SECTOR);
+        return Ok((
+            Info {
+                path,
+                format,
+                size,
+                occupied,
+                qcow2: None,
+            },
+            None,
+        ));
+    }
+    let header = Header::read(&*storage, Purpose::Inspection)?;
+    let facts = facts(&*storage, &header)?;
+    let backing_format = facts.backing_format.clone();
+    let info = Info {
+        path,
+        format,
+        size: header.size,
+        occupied,
+        qcow2: Some(facts),
+    };
+    Ok((info, backing_format))
+}
+
+fn facts(storage: &dyn Storage, header: &Header) -> Result<Qcow2Facts> {
+    Ok(Qcow2Facts {
+        cluster_size: header.geometry.cluster_size(),
+        compat: match header.geometry.version() {
+            Version::V2 => "0.10",
+            Version::V3 => "1.1",
+        },
+        compression: header.compression.name(),
+        refcount_bits: 1 << header.geometry.refcount_order(),
+        lazy_refcounts: header.compatible & LAZY_REFCOUNTS != 0,
+        dirty: header.incompatible & DIRTY != 0,
+        corrupt: header.incompatible & CORRUPT != 0,
+        extended_l2: header.incompatible & EXTENDED_L2 != 0,
+        encrypted: header.encryption != EncryptionMethod::None,
+        backing_name: header.backing_name.clone(),
+        backing_format: header.extensions.backing_format().map(<[u8]>::to_vec),
+        snapshots: snapshot::read_all(storage, header)?,
+    })
+}
