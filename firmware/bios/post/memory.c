@@ -104,7 +104,7 @@ void memory_map_build(void)
     struct fw_file file;
     add_range(0, EBDA_SEGMENT << 4, MEMORY_RAM);
     add_range(EBDA_SEGMENT << 4, 0xa0000, MEMORY_RESERVED);
-    add_range(0xf0000, 0x100000, MEMORY_RESERVED);
+    add_range(ROM_BASE, ROM_BASE + ROM_SIZE, MEMORY_RESERVED);
     add_range(0x100000, top, MEMORY_RAM);
     add_range(top, memory.low, MEMORY_RESERVED);
     add_range(four_gib - 0x40000, four_gib, MEMORY_RESERVED);

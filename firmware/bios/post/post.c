@@ -20,6 +20,9 @@ void post(void)
     keyboard_init();
     ports_detect();
     pir_table_build();
+    mp_table_build();
+    smbios_build();
+    acpi_load();
     ata_detect();
     virtio_detect();
     boot_order_apply();

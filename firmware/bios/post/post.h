@@ -65,7 +65,11 @@ void platform_init(void);
 void vectors_init(void);
 void keyboard_init(void);
 void ports_detect(void);
+
+/* processor.c */
+#define CPUID_APIC (1 << 9)
 void processor_init(void);
+u32 processor_features(u32 *signature);
 
 /* pci.c */
 #define PCI_FUNCTIONS 256

@@ -7,7 +7,7 @@
  */
 #include "post.h"
 
-enum { CPUID_APIC = 1 << 9, CPUID_MTRR = 1 << 12, CPUID_MSR = 1 << 5 };
+enum { CPUID_MTRR = 1 << 12, CPUID_MSR = 1 << 5 };
 enum { MSR_MTRR_CAP = 0xfe, MSR_MTRR_BASE0 = 0x200, MSR_MTRR_MASK0 = 0x201, MSR_MTRR_DEFAULT = 0x2ff };
 enum { UNCACHED = 0, WRITE_BACK = 6, MASK_VALID = 0x800, MTRR_ENABLE = 0x800, FIXED_ENABLE = 0x400 };
 enum { CAP_FIXED = 0x100 };
@@ -91,12 +91,20 @@ static void virtual_wire(void)
     apic[APIC_LINT1 / 4] = 0x400;
 }
 
+/* CPUID leaf 1: EDX, and EAX in *signature; 0 on a processor without it. */
+u32 processor_features(u32 *signature)
+{
+    u32 features;
+    *signature = 0;
+    if (!has_cpuid())
+        return 0;
+    cpuid(1, signature, &features);
+    return features;
+}
+
 void processor_init(void)
 {
-    u32 a, features;
-    if (!has_cpuid())
-        return;
-    cpuid(1, &a, &features);
+    u32 signature, features = processor_features(&signature);
     if ((features & (CPUID_MSR | CPUID_MTRR)) == (CPUID_MSR | CPUID_MTRR))
         memory_types();
     if (features & CPUID_APIC)
