@@ -17,5 +17,5 @@ pub use fw_cfg::{BootDevice, FwCfgItem, fw_cfg_items};
 pub use linux::{BootError, BootState, FlatSegment, LinuxBoot};
 pub use post::{Machine, Ports, direct_boot};
 pub use ram::{E820Entry, E820Kind, RamLayout};
-pub use rom::BIOS;
+pub use rom::{BIOS, VGA_BIOS};
 pub use smbios::SmbiosTables;
