@@ -2,3 +2,6 @@
 //! Intel SDM volume 1, chapter 8.
 
 pub mod soft;
+mod state;
+
+pub use state::{CONTROL_INIT, Fpu, LastInstruction, status};

@@ -76,7 +76,7 @@ pub fn round<F: Format>(env: &mut Env, a: F, control: u8) -> F {
 macro_rules! lift {
     ($($(#[$doc:meta])* $name:ident($($operand:ident),+);)*) => {$(
         $(#[$doc])*
-        #[inline]
+        #[inline(always)]
         pub fn $name<F: Format>(env: &mut Env, $($operand: F),+) -> F {
             $(let $operand = $operand.unpack(env);)+
             crate::cpu::fpu::soft::arith::$name(env, $($operand),+)

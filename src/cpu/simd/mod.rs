@@ -3,3 +3,6 @@
 
 pub mod approximate;
 pub mod float;
+mod state;
+
+pub use state::{MXCSR_MASK, Sse};

@@ -11,7 +11,7 @@ use super::round::{Exact, round, round_to, shift_right_sticky};
 use super::unpacked::{Class, Unpacked};
 
 /// The result if an operand is unsupported or a NaN, with IE where it is due.
-#[inline]
+#[inline(always)]
 pub(crate) fn nan_result<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> Option<F> {
     if a.class == Class::Unsupported || b.class == Class::Unsupported {
         return Some(invalid(env));
@@ -27,20 +27,21 @@ pub(crate) fn nan_result<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -
 
 /// Raises IE; the masked response is the default NaN.
 #[cold]
+#[inline(never)]
 pub(crate) fn invalid<F: Format>(env: &mut Env) -> F {
     env.raise(exception::INVALID);
     F::INDEFINITE
 }
 
 /// Raises DE for denormal operands. Whether the instruction stops there, DE being unmasked.
-#[inline]
+#[inline(always)]
 pub(crate) fn denormal_stops(env: &mut Env, denormal: bool) -> bool {
     env.flags |= u8::from(denormal) << 1;
     denormal && !env.masks(exception::DENORMAL)
 }
 
 /// `a + b`.
-#[inline]
+#[inline(always)]
 pub fn add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if a.is_finite() && b.is_finite() {
         if denormal_stops(env, a.denormal | b.denormal) {
@@ -52,12 +53,12 @@ pub fn add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 }
 
 /// `a - b`.
-#[inline]
+#[inline(always)]
 pub fn sub<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     add(env, a, b.negated())
 }
 
-#[inline]
+#[inline(always)]
 fn add_finite<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> F {
     let (x, y) = if (a.exp, a.sig) >= (b.exp, b.sig) {
         (a, b)
@@ -99,6 +100,7 @@ fn add_finite<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> F {
 }
 
 #[cold]
+#[inline(never)]
 fn add_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if let Some(nan) = nan_result(env, &a, &b) {
         return nan;
@@ -120,7 +122,7 @@ fn add_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 }
 
 /// A finite operand as a result that is still to be rounded.
-#[inline]
+#[inline(always)]
 pub(crate) fn exact(a: &Unpacked) -> Exact {
     Exact {
         sign: a.sign,
@@ -130,7 +132,7 @@ pub(crate) fn exact(a: &Unpacked) -> Exact {
 }
 
 /// `a * b`.
-#[inline]
+#[inline(always)]
 pub fn mul<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if !(a.is_finite() && b.is_finite()) {
         return mul_special(env, a, b);
@@ -152,6 +154,7 @@ pub fn mul<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 }
 
 #[cold]
+#[inline(never)]
 fn mul_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if let Some(nan) = nan_result(env, &a, &b) {
         return nan;
@@ -171,7 +174,7 @@ fn mul_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 }
 
 /// `a / b`.
-#[inline]
+#[inline(always)]
 pub fn div<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if !(a.is_finite() && b.is_finite()) {
         return div_special(env, a, b);
@@ -199,7 +202,7 @@ pub fn div<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 
 /// What follows the last quotient bit, as far as rounding must know: zero, less than, exactly or
 /// more than a half.
-#[inline]
+#[inline(always)]
 fn fraction_code(remainder: u128, twice: u128, divisor: u128) -> u64 {
     if remainder == 0 {
         return 0;
@@ -212,6 +215,7 @@ fn fraction_code(remainder: u128, twice: u128, divisor: u128) -> u64 {
 }
 
 #[cold]
+#[inline(never)]
 fn div_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if let Some(nan) = nan_result(env, &a, &b) {
         return nan;
@@ -275,7 +279,7 @@ pub fn sqrt<F: Format>(env: &mut Env, a: Unpacked) -> F {
 
 /// Loads a number into another format; no DE, and a signaling NaN raises IE.
 /// Precision control does not take part.
-#[inline]
+#[inline(always)]
 pub fn convert<F: Format>(env: &mut Env, a: Unpacked) -> F {
     let precision = F::precision(&Env {
         precision: 64,
@@ -296,7 +300,7 @@ pub fn convert<F: Format>(env: &mut Env, a: Unpacked) -> F {
 }
 
 /// [`convert`], raising DE as FLD m32/m64, CVTSS2SD and CVTSD2SS do.
-#[inline]
+#[inline(always)]
 pub fn convert_checked<F: Format>(env: &mut Env, a: Unpacked) -> F {
     if denormal_stops(env, a.denormal) {
         return F::INDEFINITE;
@@ -305,7 +309,7 @@ pub fn convert_checked<F: Format>(env: &mut Env, a: Unpacked) -> F {
 }
 
 /// FST to memory. An unmasked overflow or underflow delivers no result and is alone reported.
-#[inline]
+#[inline(always)]
 pub fn store<F: Format>(env: &mut Env, a: Unpacked) -> F {
     let value = convert(env, a);
     if env.unmasked() & (exception::OVERFLOW | exception::UNDERFLOW) != 0 {

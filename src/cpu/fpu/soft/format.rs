@@ -69,7 +69,7 @@ pub struct Float80 {
 }
 
 /// Fraction field `fraction` (left-aligned below the integer bit) with exponent field `exponent`.
-#[inline]
+#[inline(always)]
 fn unpack_ieee<F: Format>(env: &Env, sign: bool, exponent: i32, fraction: u64) -> Unpacked {
     if exponent != 0 && exponent != F::TOP {
         return Unpacked::normal(sign, exponent - F::BIAS, fraction | INTEGER);
@@ -94,25 +94,25 @@ impl Format for Float32 {
     const WRAP: i32 = 192;
     const INDEFINITE: Self = Self(0xffc0_0000);
 
-    #[inline]
+    #[inline(always)]
     fn precision(_: &Env) -> u32 {
         24
     }
 
-    #[inline]
+    #[inline(always)]
     fn unpack(self, env: &Env) -> Unpacked {
         let exponent = (self.0 >> 23 & 0xff).cast_signed();
         let fraction = u64::from(self.0 << 9) << 31;
         unpack_ieee::<Self>(env, self.0 >> 31 != 0, exponent, fraction)
     }
 
-    #[inline]
+    #[inline(always)]
     fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
         let fraction = (sig >> 40) as u32 & 0x7f_ffff;
         Self(u32::from(sign) << 31 | exponent.cast_unsigned() << 23 | fraction)
     }
 
-    #[inline]
+    #[inline(always)]
     fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
         if a.is_nan() { a } else { b }
     }
@@ -124,25 +124,25 @@ impl Format for Float64 {
     const WRAP: i32 = 1536;
     const INDEFINITE: Self = Self(0xfff8_0000_0000_0000);
 
-    #[inline]
+    #[inline(always)]
     fn precision(_: &Env) -> u32 {
         53
     }
 
-    #[inline]
+    #[inline(always)]
     fn unpack(self, env: &Env) -> Unpacked {
         let exponent = (self.0 >> 52 & 0x7ff) as i32;
         let fraction = self.0 << 12 >> 1;
         unpack_ieee::<Self>(env, self.0 >> 63 != 0, exponent, fraction)
     }
 
-    #[inline]
+    #[inline(always)]
     fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
         let fraction = sig << 1 >> 12;
         Self(u64::from(sign) << 63 | u64::from(exponent.cast_unsigned()) << 52 | fraction)
     }
 
-    #[inline]
+    #[inline(always)]
     fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
         if a.is_nan() { a } else { b }
     }
@@ -151,7 +151,7 @@ impl Format for Float64 {
 impl Float80 {
     /// From sign and exponent, and significand.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub const fn new(sign_exponent: u16, significand: u64) -> Self {
         Self {
             sign_exponent,
@@ -180,13 +180,14 @@ impl Float80 {
 
     /// Whether the sign bit is set.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn is_negative(self) -> bool {
         self.sign_exponent >> 15 != 0
     }
 
     /// The classes that a normal number is not.
     #[cold]
+    #[inline(never)]
     fn unpack_special(self) -> Unpacked {
         let sign = self.is_negative();
         let exponent = i32::from(self.sign_exponent & 0x7fff);
@@ -210,12 +211,12 @@ impl Format for Float80 {
     const WRAP: i32 = 24576;
     const INDEFINITE: Self = Self::new(0xffff, 0xc000_0000_0000_0000);
 
-    #[inline]
+    #[inline(always)]
     fn precision(env: &Env) -> u32 {
         env.precision
     }
 
-    #[inline]
+    #[inline(always)]
     fn unpack(self, _: &Env) -> Unpacked {
         let exponent = i32::from(self.sign_exponent & 0x7fff);
         if self.significand & INTEGER == 0 || exponent == 0 || exponent == Self::TOP {
@@ -224,7 +225,7 @@ impl Format for Float80 {
         Unpacked::normal(self.is_negative(), exponent - Self::BIAS, self.significand)
     }
 
-    #[inline]
+    #[inline(always)]
     fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
         Self::new(u16::from(sign) << 15 | (exponent & 0x7fff) as u16, sig)
     }

@@ -24,7 +24,7 @@ struct Cut {
     inexact: bool,
 }
 
-#[inline]
+#[inline(always)]
 fn cut(rounding: Rounding, sign: bool, sig: u128, precision: u32) -> Cut {
     let (high, low) = ((sig >> 64) as u64, sig as u64);
     let dropped = 64 - precision;
@@ -47,7 +47,7 @@ fn cut(rounding: Rounding, sign: bool, sig: u128, precision: u32) -> Cut {
 }
 
 /// Shifts right; a lost one stays visible in the lowest bit.
-#[inline]
+#[inline(always)]
 pub(crate) fn shift_right_sticky(sig: u128, count: u32) -> u128 {
     match count {
         0 => sig,
@@ -57,21 +57,21 @@ pub(crate) fn shift_right_sticky(sig: u128, count: u32) -> u128 {
 }
 
 /// Rounds to the precision that the format and the environment ask of arithmetic results.
-#[inline]
+#[inline(always)]
 pub(crate) fn round<F: Format>(env: &mut Env, value: Exact) -> F {
     round_to(env, value, F::precision(env))
 }
 
 /// Rounds to `precision` bits, whatever the environment says.
-#[inline]
+#[inline(always)]
 pub(crate) fn round_to<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
     let rounded = cut(env.rounding, value.sign, value.sig, precision);
     let exponent = value.exp + F::BIAS + i32::from(rounded.carry);
     if exponent <= 0 {
-        return underflow(env, value, precision, &rounded);
+        return underflow(env, value, precision);
     }
     if exponent >= F::TOP {
-        return overflow(env, value, precision, &rounded);
+        return overflow(env, value, precision);
     }
     env.flags |= u8::from(rounded.inexact) << 5;
     env.rounded_up = rounded.up;
@@ -79,7 +79,9 @@ pub(crate) fn round_to<F: Format>(env: &mut Env, value: Exact, precision: u32) -
 }
 
 #[cold]
-fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32, unbounded: &Cut) -> F {
+#[inline(never)]
+fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
+    let unbounded = cut(env.rounding, value.sign, value.sig, precision);
     let exponent = value.exp + F::BIAS;
     if !env.masks(exception::UNDERFLOW) {
         env.raise(exception::UNDERFLOW);
@@ -110,7 +112,9 @@ fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32, unbounded: 
 }
 
 #[cold]
-fn overflow<F: Format>(env: &mut Env, value: Exact, precision: u32, unbounded: &Cut) -> F {
+#[inline(never)]
+fn overflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
+    let unbounded = cut(env.rounding, value.sign, value.sig, precision);
     let sign = value.sign;
     if !env.masks(exception::OVERFLOW) {
         env.raise(exception::OVERFLOW);

@@ -41,7 +41,7 @@ pub(crate) const INTEGER: u64 = 1 << 63;
 
 impl Unpacked {
     /// A number that is not finite, or zero.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn special(class: Class, sign: bool, sig: u64) -> Self {
         Self {
             class,
@@ -53,7 +53,7 @@ impl Unpacked {
     }
 
     /// A normal number; `sig` has bit 63 set.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn normal(sign: bool, exp: i32, sig: u64) -> Self {
         Self {
             class: Class::Finite,
@@ -65,7 +65,7 @@ impl Unpacked {
     }
 
     /// The denormal number `sig * 2^(exp - 63)`, `sig` not 0 and not yet normalised.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn denormal(sign: bool, exp: i32, sig: u64) -> Self {
         let shift = sig.leading_zeros();
         let exp = exp - shift.cast_signed();
@@ -80,14 +80,14 @@ impl Unpacked {
 
     /// A signed integer; it is always exact.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn from_integer(value: i64) -> Self {
         let sign = value < 0;
         Self::from_magnitude(sign, value.unsigned_abs())
     }
 
     /// The integer `magnitude` with a sign; it is always exact.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn from_magnitude(sign: bool, magnitude: u64) -> Self {
         if magnitude == 0 {
             return Self::special(Class::Zero, sign, 0);
@@ -98,30 +98,30 @@ impl Unpacked {
 
     /// Whether it is a NaN of either kind.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn is_nan(&self) -> bool {
         matches!(self.class, Class::Quiet | Class::Signaling)
     }
 
     /// The same magnitude with the other sign; a NaN keeps its own.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn negated(mut self) -> Self {
         self.sign ^= !self.is_nan();
         self
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_finite(&self) -> bool {
         self.class == Class::Finite
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_zero(&self) -> bool {
         self.class == Class::Zero
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_infinite(&self) -> bool {
         self.class == Class::Infinity
     }
