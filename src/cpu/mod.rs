@@ -81,6 +81,10 @@ pub struct Cpu {
     pub dr: [u64; 8],
     /// The model-specific registers.
     pub msr: msr::Msrs,
+    /// The x87 unit, and MMX in its registers.
+    pub fpu: fpu::Fpu,
+    /// The XMM registers and MXCSR.
+    pub sse: simd::Sse,
     /// Current privilege level, 0 to 3.
     pub cpl: u8,
     /// Translations.
@@ -139,6 +143,8 @@ impl Cpu {
             cr4: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400],
             msr: msr::Msrs::default(),
+            fpu: fpu::Fpu::default(),
+            sse: simd::Sse::default(),
             cpl: 0,
             tlb: mmu::Tlb::default(),
             mode: mode::Mode::default(),

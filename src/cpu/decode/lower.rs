@@ -83,6 +83,7 @@ fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize) {
     if !(0..instruction.op_count()).any(|n| instruction.op_kind(n) == OpKind::Memory) {
         return;
     }
+    op.set_memory();
     let base = instruction.memory_base();
     let index = instruction.memory_index();
     let size = address_size(instruction, code);

@@ -47,11 +47,14 @@ pub struct Op {
     pub index: u8,
     /// Scale (bits 1..0), address size (bits 3..2), segment (bits 6..4).
     address: u8,
-    /// Repeat prefix (bits 1..0).
+    /// Repeat prefix (bits 1..0), whether there is a memory operand (bit 2).
     prefixes: u8,
     /// A second small operand: the third register, ENTER's nesting level, a second immediate.
     pub extra: u8,
 }
+
+/// In [`Op::prefixes`].
+const MEMORY: u8 = 1 << 2;
 
 const _: () = assert!(size_of::<Op>() <= 32);
 
@@ -89,9 +92,19 @@ impl Op {
         self.address = scale & 3 | (size & 3) << 2 | (segment & 7) << 4;
     }
 
+    /// Notes that one operand is memory.
+    pub(super) fn set_memory(&mut self) {
+        self.prefixes |= MEMORY;
+    }
+
+    /// Whether one operand is memory, for instructions that take either.
+    pub fn has_memory(&self) -> bool {
+        self.prefixes & MEMORY != 0
+    }
+
     /// Sets the repeat prefix.
     pub(super) fn set_repeat(&mut self, repeat: Repeat) {
-        self.prefixes = repeat as u8;
+        self.prefixes = self.prefixes & !3 | repeat as u8;
     }
 
     /// iced-x86's name of the encoding.

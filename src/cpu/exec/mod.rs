@@ -39,6 +39,7 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     shift::handler,
     muldiv::handler,
     bits::handler,
+    super::simd::handler,
 ];
 
 /// The function that executes `instruction`. Bytes that are no instruction raise #UD; an

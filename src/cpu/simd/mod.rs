@@ -2,7 +2,31 @@
 //! Intel SDM volume 1, chapters 9 to 12.
 
 pub mod approximate;
+mod binary;
 pub mod float;
+mod integer;
+mod lanes;
+mod moves;
+mod operand;
+mod shift;
+mod shuffle;
 mod state;
+mod string;
+
+use iced_x86::Instruction;
+
+use super::Handler;
 
 pub use state::{MXCSR_MASK, Sse};
+
+/// The handlers of this folder.
+pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
+    const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
+        moves::handler,
+        integer::handler,
+        shift::handler,
+        shuffle::handler,
+        string::handler,
+    ];
+    TABLES.iter().find_map(|table| table(instruction))
+}
