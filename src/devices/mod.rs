@@ -28,6 +28,7 @@ pub mod post;
 pub mod ps2;
 pub mod reset_control;
 pub mod uart;
+pub mod vga;
 pub mod virtio;
 #[cfg(test)]
 mod workbench;
