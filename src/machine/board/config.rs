@@ -72,4 +72,7 @@ pub struct Roms<'a> {
 pub struct Drives {
     /// Primary 0 and 1, secondary 0 and 1.
     pub ide: [Option<Disk>; 4],
+    /// Virtio disks in the PCI slots from [`super::FIRST_VIRTIO_SLOT`] on, at most
+    /// [`super::MOST_VIRTIO_DISKS`].
+    pub virtio: Vec<Disk>,
 }

@@ -23,16 +23,23 @@ use crate::devices::post::PostCode;
 use crate::devices::ps2::Ps2;
 use crate::devices::reset_control::ResetControl;
 use crate::devices::uart::Uart;
+use crate::devices::virtio::VirtioBlock;
 use crate::devices::{Cx, DiskUser, Timed};
-use crate::disk::{Completion, DiskId};
+use crate::disk::{Completion, DiskId, Disks};
 use crate::firmware::fw_cfg_items;
 
 const COM1_IRQ: u8 = 4;
+
+/// The PCI slot of the first virtio disk; slots 1 and 2 are the chipset's and the VGA's.
+pub const FIRST_VIRTIO_SLOT: u8 = 3;
+/// How many virtio disks there can be.
+pub const MOST_VIRTIO_DISKS: usize = 29;
 
 /// Which disk is behind which controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DriveIds {
     pub(super) ide: [Option<DiskId>; 4],
+    pub(super) virtio: Vec<DiskId>,
 }
 
 /// The devices.
@@ -58,11 +65,18 @@ pub(super) struct Devices {
     pub(super) host_bridge: HostBridge,
     pub(super) isa_bridge: IsaBridge,
     pub(super) ide: Ide,
+    /// In the slots from [`FIRST_VIRTIO_SLOT`] on.
+    pub(super) virtio: Vec<VirtioBlock>,
     pub(super) power_function: PowerManagement,
 }
 
 impl Devices {
-    pub(super) fn new(config: &BoardConfig, drives: &DriveIds) -> Self {
+    pub(super) fn new(config: &BoardConfig, drives: &DriveIds, disks: &Disks) -> Self {
+        let virtio = (FIRST_VIRTIO_SLOT..32).zip(&drives.virtio);
+        let virtio = virtio.filter_map(|(slot, id)| {
+            let disk = disks.get(*id)?;
+            Some(VirtioBlock::new(slot << 3, *id, disk))
+        });
         Self {
             pic: Pic::new(),
             pit: Pit::new(),
@@ -84,13 +98,15 @@ impl Devices {
             host_bridge: HostBridge::new(),
             isa_bridge: IsaBridge::new(),
             ide: Ide::new(drives.ide),
+            virtio: virtio.collect(),
             power_function: PowerManagement::new(),
         }
     }
 
     /// The slots and functions of PCI bus 0 that are taken.
     pub(super) fn functions(&self) -> Vec<DevFn> {
-        vec![0x00, 0x08, 0x09, 0x0b]
+        let virtio = self.virtio.iter().map(|disk| disk.config().devfn());
+        [0x00, 0x08, 0x09, 0x0b].into_iter().chain(virtio).collect()
     }
 
     /// The PCI function at `devfn`.
@@ -100,6 +116,11 @@ impl Devices {
             0x08 => (&mut self.isa_bridge, Slot::Untimed),
             0x09 => (&mut self.ide, Slot::Untimed),
             0x0b => (&mut self.power_function, Slot::Untimed),
+            devfn if devfn & 7 == 0 => {
+                let index = (devfn >> 3).checked_sub(FIRST_VIRTIO_SLOT)?;
+                let disk = self.virtio.get_mut(usize::from(index))?;
+                (disk, Slot::Untimed)
+            }
             _ => return None,
         })
     }
@@ -122,12 +143,14 @@ impl Devices {
     pub(super) fn complete(&mut self, cx: &mut Cx<'_>, disk: DiskId, completion: Completion) {
         if self.ide.owns(disk) {
             self.ide.complete(cx, disk, completion);
+        } else if let Some(device) = self.virtio.iter_mut().find(|d| d.owns(disk)) {
+            device.complete(cx, disk, completion);
         }
     }
 
     /// The reset line: every device as at power-on, but the clock goes on and its memory stays.
-    pub(super) fn reset(&mut self, config: &BoardConfig, drives: &DriveIds) {
-        let fresh = Self::new(config, drives);
+    pub(super) fn reset(&mut self, config: &BoardConfig, drives: &DriveIds, disks: &Disks) {
+        let fresh = Self::new(config, drives, disks);
         let before = std::mem::replace(self, fresh);
         self.cmos = before.cmos;
     }

@@ -33,6 +33,7 @@ use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
 pub use config::{BoardConfig, Drives, Roms};
 use devices::{Devices, DriveIds};
+pub use devices::{FIRST_VIRTIO_SLOT, MOST_VIRTIO_DISKS};
 pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
 use tables::{PortDevice, Tables};
 use wiring::{Due, Slot, Wiring};
@@ -82,9 +83,14 @@ impl Board {
             ide: drives
                 .ide
                 .map(|disk| disk.map(|disk| wiring.disks.add(disk))),
+            virtio: drives
+                .virtio
+                .into_iter()
+                .map(|disk| wiring.disks.add(disk))
+                .collect(),
         };
         let mut board = Self {
-            devices: Devices::new(&config, &drives),
+            devices: Devices::new(&config, &drives, &wiring.disks),
             tables: Tables::new(config.debug_exit_port),
             config,
             layout,
@@ -151,7 +157,8 @@ impl Board {
     /// The reset line. RAM, the date and the CMOS memory stay.
     pub fn reset(&mut self, memory: &mut Memory, now: Tick) {
         self.wiring.reset();
-        self.devices.reset(&self.config, &self.drives);
+        self.devices
+            .reset(&self.config, &self.drives, &self.wiring.disks);
         let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
         self.devices.cmos.reset(&mut cx);
         self.carried = Carried::default();
