@@ -74,13 +74,6 @@ impl Ide {
         }
     }
 
-    /// A hardware reset: as after power-on, with the same disks.
-    pub fn reset(&mut self) {
-        let [first, second] = self.primary.disks();
-        let [third, fourth] = self.secondary.disks();
-        *self = Self::new([first, second, third, fourth]);
-    }
-
     /// Reads elements of `size` from the data port of the channel at `port` (1F0h or 170h), as
     /// REP INS does; `into` is filled from its start. Returns how many elements there were; the
     /// drive may have to look before there are more.

@@ -517,7 +517,7 @@ fn a_saved_controller_goes_on_where_it_was() {
     host.wait();
     host.insw(100);
     let saved = postcard::to_stdvec(&host.ide).unwrap();
-    host.ide.reset();
+    host.out_at(CONTROL, 0x04);
     host.ide = postcard::from_bytes(&saved).unwrap();
     assert_eq!(host.insw(SECTOR_SIZE), pattern(12)[100..]);
     assert_eq!(host.insw(SECTOR_SIZE), pattern(13));

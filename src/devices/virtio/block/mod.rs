@@ -78,15 +78,6 @@ impl VirtioBlock {
         }
     }
 
-    /// A hardware reset: as after power-on, with the same disk.
-    pub fn reset(&mut self, cx: &mut Cx<'_>) {
-        let devfn = self.transport.config.devfn();
-        self.transport.config.set_intx(cx, false);
-        if let Some(described) = cx.disks.get(self.disk) {
-            *self = Self::new(devfn, self.disk, described);
-        }
-    }
-
     /// The device's configuration as the driver reads it.
     fn configuration(&self, disk: &Disk) -> Vec<u8> {
         let geometry = disk.geometry();

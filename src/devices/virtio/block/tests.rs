@@ -604,7 +604,7 @@ fn a_saved_device_finishes_its_requests() {
     driver.offer(0);
     driver.kick();
     let saved = postcard::to_stdvec(&driver.device).unwrap();
-    driver.device.reset(&mut driver.bench.cx());
+    driver.set_common(20, Size::Byte, 0);
     driver.device = postcard::from_bytes(&saved).unwrap();
     driver.wait();
     assert_eq!(driver.peek(DATA, 512), pattern(60));
