@@ -344,3 +344,168 @@ impl PortIo for Pic {
         self.cascade();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Workbench;
+
+    struct Host {
+        pic: Pic,
+        bench: Workbench,
+    }
+
+    impl Host {
+        /// Initialized as a PC BIOS does, with `icw4` for the master.
+        fn with_icw4(icw4: u8) -> Self {
+            let mut host = Self {
+                pic: Pic::new(),
+                bench: Workbench::new(),
+            };
+            for (port, words) in [
+                (0x20, [0x11, 0x08, 0x04, icw4]),
+                (0xa0, [0x11, 0x70, 0x02, 1]),
+            ] {
+                let [icw1, rest @ ..] = words;
+                host.out(port, icw1);
+                rest.into_iter().for_each(|word| host.out(port + 1, word));
+            }
+            host
+        }
+
+        fn new() -> Self {
+            Self::with_icw4(1)
+        }
+
+        fn out(&mut self, port: u16, value: u8) {
+            self.pic
+                .write(&mut self.bench.cx(), port, Size::Byte, value.into());
+        }
+
+        fn read(&mut self, port: u16) -> u32 {
+            self.pic.read(&mut self.bench.cx(), port, Size::Byte)
+        }
+
+        fn raise(&mut self, irqs: &[IsaIrq]) {
+            irqs.iter().for_each(|irq| self.pic.set_line(*irq, true));
+        }
+    }
+
+    #[test]
+    fn lower_requests_wait_until_the_one_in_service_ends() {
+        let mut host = Host::new();
+        host.raise(&[4, 1]);
+        assert_eq!(host.pic.acknowledge(), 0x09);
+        assert!(!host.pic.output());
+        host.raise(&[0]);
+        assert_eq!(host.pic.acknowledge(), 0x08);
+        host.out(0x20, 0x20);
+        host.out(0x20, 0x20);
+        assert_eq!(host.pic.acknowledge(), 0x0c);
+    }
+
+    #[test]
+    fn slave_requests_come_through_the_cascade_and_need_two_ends() {
+        let mut host = Host::new();
+        host.raise(&[8, 14]);
+        assert_eq!(host.pic.acknowledge(), 0x70);
+        host.out(0xa0, 0x20);
+        assert!(!host.pic.output());
+        host.out(0x20, 0x20);
+        assert_eq!(host.pic.acknowledge(), 0x76);
+    }
+
+    #[test]
+    fn an_edge_input_interrupts_once_and_a_level_input_again() {
+        let mut host = Host::new();
+        host.out(0x4d0, 0x20);
+        host.raise(&[4, 5]);
+        for vector in [0x0c, 0x0d, 0x0d] {
+            assert_eq!(host.pic.acknowledge(), vector);
+            host.out(0x20, 0x20);
+        }
+        host.pic.set_line(5, false);
+        assert!(!host.pic.output());
+    }
+
+    #[test]
+    fn a_request_that_goes_away_leaves_the_spurious_vector() {
+        let mut host = Host::new();
+        host.raise(&[3]);
+        host.pic.set_line(3, false);
+        assert!(!host.pic.output());
+        assert_eq!(host.pic.acknowledge(), 0x0f);
+        host.out(0x20, 0x0b);
+        assert_eq!(host.read(0x20), 0, "a spurious interrupt is not in service");
+    }
+
+    #[test]
+    fn masked_requests_stay_and_show_in_irr() {
+        let mut host = Host::new();
+        host.out(0x21, 0x02);
+        host.raise(&[1]);
+        assert!(!host.pic.output());
+        host.out(0x20, 0x0a);
+        assert_eq!(host.read(0x20), 0x02);
+        host.out(0x21, 0);
+        assert_eq!(host.pic.acknowledge(), 0x09);
+        host.out(0x20, 0x0b);
+        assert_eq!(host.read(0x20), 0x02);
+    }
+
+    #[test]
+    fn special_mask_mode_lets_lower_requests_past_a_masked_service() {
+        let mut host = Host::new();
+        host.raise(&[1]);
+        host.pic.acknowledge();
+        host.raise(&[6]);
+        assert!(!host.pic.output());
+        host.out(0x21, 0x02);
+        host.out(0x20, 0x68);
+        assert_eq!(host.pic.acknowledge(), 0x0e);
+    }
+
+    #[test]
+    fn rotation_gives_the_served_input_the_lowest_priority() {
+        let mut host = Host::new();
+        host.raise(&[3]);
+        host.pic.acknowledge();
+        host.out(0x20, 0xa0);
+        host.pic.set_line(3, false);
+        host.raise(&[3, 4]);
+        assert_eq!(host.pic.acknowledge(), 0x0c);
+        host.out(0x20, 0x20);
+        host.out(0x20, 0xc6);
+        host.pic.set_line(3, false);
+        host.raise(&[0, 7]);
+        assert_eq!(host.pic.acknowledge(), 0x0f);
+    }
+
+    #[test]
+    fn automatic_end_leaves_nothing_in_service() {
+        let mut host = Host::with_icw4(3);
+        host.raise(&[0, 1]);
+        assert_eq!(host.pic.acknowledge(), 0x08);
+        assert_eq!(host.pic.acknowledge(), 0x09);
+    }
+
+    #[test]
+    fn a_poll_acknowledges_like_the_cpu() {
+        let mut host = Host::new();
+        host.raise(&[5]);
+        host.out(0x20, 0x0c);
+        assert_eq!(host.read(0x20), 0x85);
+        host.out(0x20, 0x0c);
+        assert_eq!(host.read(0x20), 0);
+        host.out(0x20, 0x0b);
+        assert_eq!(host.read(0x20), 0x20);
+    }
+
+    #[test]
+    fn inputs_that_are_always_edges_cannot_be_made_levels() {
+        let mut host = Host::new();
+        host.out(0x4d0, 0xff);
+        host.out(0x4d1, 0xff);
+        assert_eq!((host.read(0x4d0), host.read(0x4d1)), (0xf8, 0xde));
+    }
+}

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::{Cx, PortIo, Timed};
-use crate::bus::{IsaIrq, Size, TICKS_PER_SECOND, Tick, Wire};
+use crate::bus::{IsaIrq, Size, TICKS_PER_SECOND, Tick, Wire, rescale};
 
 const FIFO_BYTES: usize = 16;
 const CRYSTAL_HZ: u64 = 1_843_200;
@@ -115,16 +115,17 @@ impl Uart {
             && self.received.len() < self.trigger
             && !self.timed_out;
         if waits {
-            cx.wake_at(cx.now + 4 * self.character_ticks());
+            cx.wake_at(cx.now + self.timeout_ticks());
         } else {
             cx.sleep();
         }
     }
 
-    /// The time of a start bit, the data bits, parity and stop bits.
-    fn character_ticks(&self) -> Tick {
+    /// Four times a start bit, the data bits, parity and stop bits.
+    fn timeout_ticks(&self) -> Tick {
         let bits = 1 + 5 + u64::from(self.lcr & 3) + u64::from(self.lcr >> 3 & 1) + 1;
-        bits * 16 * u64::from(self.divisor.max(1)) * TICKS_PER_SECOND / CRYSTAL_HZ
+        let clocks = 4 * bits * 16 * u64::from(self.divisor.max(1));
+        rescale(clocks, CRYSTAL_HZ, TICKS_PER_SECOND)
     }
 
     fn cause(&self) -> Option<Cause> {
@@ -292,5 +293,160 @@ impl Timed for Uart {
     fn expire(&mut self, cx: &mut Cx<'_>) {
         self.timed_out = true;
         self.drive_irq(cx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Workbench;
+
+    struct Host {
+        uart: Uart,
+        bench: Workbench,
+    }
+
+    impl Host {
+        /// FIFOs on, OUT2 on, 115200 baud.
+        fn new() -> Self {
+            let mut host = Self {
+                uart: Uart::new(4),
+                bench: Workbench::new(),
+            };
+            for (register, value) in [(3, 0x83), (0, 1), (1, 0), (3, 3), (2, 0xc7), (4, 0x0b)] {
+                host.out(register, value);
+            }
+            host
+        }
+
+        fn out(&mut self, register: u16, value: u8) {
+            let mut cx = self.bench.cx();
+            self.uart
+                .write(&mut cx, 0x3f8 + register, Size::Byte, value.into());
+        }
+
+        fn read(&mut self, register: u16) -> u8 {
+            let mut cx = self.bench.cx();
+            self.uart
+                .read(&mut cx, 0x3f8 + register, Size::Byte)
+                .to_le_bytes()[0]
+        }
+
+        fn receive(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.uart.receive(&mut self.bench.cx(), *byte);
+            }
+        }
+
+        fn requests(&self) -> bool {
+            self.bench.irq.levels() & 1 << 4 != 0
+        }
+    }
+
+    #[test]
+    fn written_bytes_leave_and_each_raises_the_empty_interrupt() {
+        let mut host = Host::new();
+        host.out(1, IER_TRANSMIT_EMPTY);
+        assert!(host.requests());
+        assert_eq!(host.read(2), 0xc2);
+        assert!(!host.requests());
+        host.out(0, b'a');
+        assert!(host.requests());
+        assert_eq!(host.read(5), 0x60);
+        assert_eq!(host.bench.outlet.serial, b"a");
+    }
+
+    #[test]
+    fn enabling_the_empty_interrupt_again_raises_it_again() {
+        let mut host = Host::new();
+        host.out(1, IER_TRANSMIT_EMPTY);
+        host.read(2);
+        host.out(1, 0);
+        host.out(1, IER_TRANSMIT_EMPTY);
+        assert_eq!(host.read(2), 0xc2);
+    }
+
+    #[test]
+    fn a_second_byte_without_reading_iir_makes_a_new_edge() {
+        let mut host = Host::new();
+        host.out(1, IER_TRANSMIT_EMPTY);
+        host.bench.irq.take_edges();
+        host.out(0, b'b');
+        assert_eq!(host.bench.irq.take_edges(), (1 << 4, 1 << 4));
+    }
+
+    #[test]
+    fn received_bytes_interrupt_at_the_trigger_level() {
+        let mut host = Host::new();
+        host.out(1, IER_RECEIVED);
+        host.receive(&[7; 13]);
+        assert!(!host.requests());
+        host.receive(&[8]);
+        assert_eq!(host.read(2), 0xc4);
+        assert_eq!(host.read(0), 7);
+        assert!(!host.requests());
+    }
+
+    #[test]
+    fn a_short_message_is_told_after_four_character_times() {
+        let mut host = Host::new();
+        host.out(1, IER_RECEIVED);
+        host.receive(b"l");
+        assert_eq!(
+            host.bench.deadline,
+            4 * 10 * 16 * TICKS_PER_SECOND / CRYSTAL_HZ
+        );
+        host.bench.now = host.bench.deadline;
+        host.uart.expire(&mut host.bench.cx());
+        assert_eq!(host.read(2), 0xcc);
+        assert_eq!(host.read(0), b'l');
+        assert_eq!(host.read(2), 0xc1);
+    }
+
+    #[test]
+    fn pasted_text_waits_on_the_line_until_there_is_room() {
+        let mut host = Host::new();
+        let text: Vec<u8> = (0..100).collect();
+        host.receive(&text);
+        let read: Vec<u8> = (0..100).map(|_| host.read(0)).collect();
+        assert_eq!(read, text);
+        assert_eq!(host.read(5), 0x60);
+    }
+
+    #[test]
+    fn loop_back_returns_bytes_and_modem_lines_and_holds_the_request() {
+        let mut host = Host::new();
+        host.out(1, IER_RECEIVED);
+        host.out(4, 0x1f);
+        assert_eq!(host.read(6) & 0xf0, 0xf0);
+        host.out(4, 0x1a);
+        assert_eq!(host.read(6) & 0xf0, 0x90);
+        host.out(0, 0x5a);
+        assert!(!host.requests());
+        assert_eq!((host.read(5), host.read(0)), (0x61, 0x5a));
+        assert!(host.bench.outlet.serial.is_empty());
+    }
+
+    #[test]
+    fn the_divisor_hides_behind_dlab_and_scratch_remembers() {
+        let mut host = Host::new();
+        host.out(3, 0x83);
+        host.out(0, 0x34);
+        host.out(1, 0x12);
+        assert_eq!((host.read(0), host.read(1)), (0x34, 0x12));
+        host.out(3, 0x03);
+        assert_eq!(host.read(1), 0);
+        host.out(7, 0xa5);
+        assert_eq!(host.read(7), 0xa5);
+    }
+
+    #[test]
+    fn without_out2_the_request_does_not_reach_the_wire() {
+        let mut host = Host::new();
+        host.out(4, 0x03);
+        host.out(1, IER_TRANSMIT_EMPTY);
+        assert!(!host.requests());
+        host.out(4, 0x0b);
+        assert!(host.requests());
     }
 }

@@ -12,6 +12,8 @@
 
 mod calendar;
 mod clock;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

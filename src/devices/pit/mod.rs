@@ -8,6 +8,8 @@
 //! Source: Intel 8254 datasheet (231164); 82371SB datasheet, section 2.4.6 (port 61h).
 
 mod counter;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

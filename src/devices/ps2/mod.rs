@@ -16,6 +16,8 @@
 mod keyboard;
 mod keys;
 mod mouse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
