@@ -1,7 +1,7 @@
 //! One access: from the table's entry to the device.
 //!
 //! An access that is wider than its device is cut into bytes, as the ISA bus does; devices that
-//! take wider ones (PCI, IDE, fw_cfg, ACPI registers, debug exit) get them whole.
+//! take wider ones (PCI, IDE, VGA, fw_cfg, ACPI registers, debug exit) get them whole.
 
 use super::Board;
 use super::tables::{MmioTarget, PciWindow, PortDevice};
@@ -38,6 +38,10 @@ impl Board {
             PortDevice::Ide => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
                 self.devices.ide.read(&mut cx, port, size)
+            }
+            PortDevice::Vga => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.vga.read(&mut cx, port, size)
             }
             PortDevice::FwCfg => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
@@ -87,6 +91,10 @@ impl Board {
             PortDevice::Ide => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
                 self.devices.ide.write(&mut cx, port, size, value);
+            }
+            PortDevice::Vga => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.vga.write(&mut cx, port, size, value);
             }
             PortDevice::FwCfg => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
@@ -204,6 +212,10 @@ impl Board {
                 let mut cx = self.wiring.cx(memory, now, Slot::Hpet);
                 self.devices.hpet.read(&mut cx, offset, size)
             }
+            MmioTarget::Vga => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.vga.read_window(&mut cx, at, size)
+            }
             MmioTarget::Pci(window) => self.window_read(memory, now, window, at, size),
             MmioTarget::Open => size.mask(),
         }
@@ -229,6 +241,10 @@ impl Board {
             MmioTarget::Hpet(offset) => {
                 let mut cx = self.wiring.cx(memory, now, Slot::Hpet);
                 self.devices.hpet.write(&mut cx, offset, size, value);
+            }
+            MmioTarget::Vga => {
+                let mut cx = self.wiring.cx(memory, now, Slot::Untimed);
+                self.devices.vga.write_window(&mut cx, at, size, value);
             }
             MmioTarget::Pci(window) => {
                 if let Some((function, slot)) = self.devices.function(window.devfn) {

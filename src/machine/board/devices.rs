@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BoardConfig;
 use super::wiring::Slot;
+use super::{ArenaLayout, BoardConfig, VGA_RAM_BYTES};
 use crate::devices::acpi_pm::AcpiPm;
 use crate::devices::apic::{IoApic, LocalApic};
 use crate::devices::cmos::Cmos;
@@ -23,6 +23,7 @@ use crate::devices::post::PostCode;
 use crate::devices::ps2::Ps2;
 use crate::devices::reset_control::ResetControl;
 use crate::devices::uart::Uart;
+use crate::devices::vga::{VGA_DEVFN, Vga};
 use crate::devices::virtio::VirtioBlock;
 use crate::devices::{Cx, DiskUser, Timed};
 use crate::disk::{Completion, DiskId, Disks};
@@ -64,6 +65,7 @@ pub(super) struct Devices {
     pub(super) pci_ports: ConfigPorts,
     pub(super) host_bridge: HostBridge,
     pub(super) isa_bridge: IsaBridge,
+    pub(super) vga: Vga,
     pub(super) ide: Ide,
     /// In the slots from [`FIRST_VIRTIO_SLOT`] on.
     pub(super) virtio: Vec<VirtioBlock>,
@@ -71,7 +73,13 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    pub(super) fn new(config: &BoardConfig, drives: &DriveIds, disks: &Disks) -> Self {
+    pub(super) fn new(
+        config: &BoardConfig,
+        layout: &ArenaLayout,
+        drives: &DriveIds,
+        disks: &Disks,
+    ) -> Self {
+        let vga_rom = layout.vga_bios_len();
         let virtio = (FIRST_VIRTIO_SLOT..32).zip(&drives.virtio);
         let virtio = virtio.filter_map(|(slot, id)| {
             let disk = disks.get(*id)?;
@@ -97,6 +105,7 @@ impl Devices {
             pci_ports: ConfigPorts::default(),
             host_bridge: HostBridge::new(),
             isa_bridge: IsaBridge::new(),
+            vga: Vga::new(layout.vga_ram(), VGA_RAM_BYTES as u32, vga_rom as u32),
             ide: Ide::new(drives.ide),
             virtio: virtio.collect(),
             power_function: PowerManagement::new(),
@@ -106,7 +115,10 @@ impl Devices {
     /// The slots and functions of PCI bus 0 that are taken.
     pub(super) fn functions(&self) -> Vec<DevFn> {
         let virtio = self.virtio.iter().map(|disk| disk.config().devfn());
-        [0x00, 0x08, 0x09, 0x0b].into_iter().chain(virtio).collect()
+        [0x00, 0x08, 0x09, 0x0b, VGA_DEVFN]
+            .into_iter()
+            .chain(virtio)
+            .collect()
     }
 
     /// The PCI function at `devfn`.
@@ -116,6 +128,7 @@ impl Devices {
             0x08 => (&mut self.isa_bridge, Slot::Untimed),
             0x09 => (&mut self.ide, Slot::Untimed),
             0x0b => (&mut self.power_function, Slot::Untimed),
+            VGA_DEVFN => (&mut self.vga, Slot::Untimed),
             devfn if devfn & 7 == 0 => {
                 let index = (devfn >> 3).checked_sub(FIRST_VIRTIO_SLOT)?;
                 let disk = self.virtio.get_mut(usize::from(index))?;
@@ -148,9 +161,8 @@ impl Devices {
         }
     }
 
-    /// The reset line: every device as at power-on, but the clock goes on and its memory stays.
-    pub(super) fn reset(&mut self, config: &BoardConfig, drives: &DriveIds, disks: &Disks) {
-        let fresh = Self::new(config, drives, disks);
+    /// The reset line: every device as in `fresh`, but the clock goes on and its memory stays.
+    pub(super) fn reset(&mut self, fresh: Self) {
         let before = std::mem::replace(self, fresh);
         self.cmos = before.cmos;
     }

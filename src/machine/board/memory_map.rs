@@ -16,7 +16,8 @@
 //! what lies over what reads better than a way from each state to each other.
 
 use super::Roms;
-use crate::devices::pci::HostBridge;
+use crate::devices::pci::{ConfigSpace, HostBridge, Region, Space};
+use crate::devices::vga::MemoryWindow;
 use crate::firmware::RamLayout;
 use crate::memory::{ArenaOffset, Mapping, Memory, MemoryError, PAGE_SIZE, PhysAddr};
 
@@ -26,6 +27,9 @@ pub const VGA_RAM_BYTES: u64 = 16 << 20;
 pub const BIOS_BYTES: u64 = 256 << 10;
 /// The largest VGA BIOS.
 pub const VGA_BIOS_BYTES: u64 = 64 << 10;
+
+/// The base address register of the VGA's memory.
+const VGA_MEMORY: Region = Region::Bar(0);
 
 const VGA_WINDOW: PhysAddr = 0xa_0000;
 const VGA_WINDOW_BYTES: u64 = 0x2_0000;
@@ -76,6 +80,11 @@ impl ArenaLayout {
         self.bios() + BIOS_BYTES
     }
 
+    /// How long the VGA BIOS is, in whole pages.
+    pub fn vga_bios_len(&self) -> u64 {
+        self.vga_bios_len
+    }
+
     /// Puts the ROM images into the arena. The BIOS ends where its pages end.
     pub fn load_roms(&self, memory: &mut Memory, roms: Roms<'_>) {
         let cut = |rom: &[u8], most: u64| rom.len().min(most as usize);
@@ -97,6 +106,7 @@ impl ArenaLayout {
         if self.bios_len != 0 {
             map.map_rom(FOUR_GIB - self.bios_len, self.bios_len, self.bios());
         }
+        // The VGA maps its window over this if it can be plain memory.
         if !bridge.smram_is_open() {
             map.unmap(VGA_WINDOW, VGA_WINDOW_BYTES);
         }
@@ -111,6 +121,32 @@ impl ArenaLayout {
                 };
                 let write = if area.write_ram { ram } else { None };
                 memory.map.map(page, PAGE_SIZE, Mapping { read, write });
+            }
+        }
+    }
+
+    /// Maps the VGA's window in low memory, and its memory and ROM where its base addresses put
+    /// them: between RAM and the IOAPIC, where nothing else is.
+    pub fn map_vga(&self, memory: &mut Memory, low: Option<MemoryWindow>, config: &ConfigSpace) {
+        if let Some(window) = low
+            && let Some(direct) = window.direct
+        {
+            memory.map.map_ram(window.base, window.len, direct);
+        }
+        let hole = self.ram.below_4g..RamLayout::PCI_END;
+        for window in config.windows() {
+            let end = window.base + window.size;
+            if window.space != Space::Memory || window.base < hole.start || end > hole.end {
+                continue;
+            }
+            match window.region {
+                VGA_MEMORY => memory
+                    .map
+                    .map_ram(window.base, VGA_RAM_BYTES, self.vga_ram()),
+                Region::Rom => memory
+                    .map
+                    .map_rom(window.base, window.size, self.vga_bios()),
+                Region::Bar(_) => {}
             }
         }
     }

@@ -25,8 +25,9 @@ use crate::bus::{IsaIrq, Size, Tick, Wire};
 use crate::cpu::{Bus, Signals};
 use crate::devices::apic::Accepted;
 use crate::devices::fw_cfg;
-use crate::devices::pci::IsaBridge;
+use crate::devices::pci::{IsaBridge, PciFunction};
 use crate::devices::ps2::Key;
+use crate::devices::vga::Vga;
 use crate::devices::{BoardRequest, Outlet, Remap};
 use crate::disk::Disks;
 use crate::firmware::RamLayout;
@@ -90,7 +91,7 @@ impl Board {
                 .collect(),
         };
         let mut board = Self {
-            devices: Devices::new(&config, &drives, &wiring.disks),
+            devices: Devices::new(&config, &layout, &drives, &wiring.disks),
             tables: Tables::new(config.debug_exit_port),
             config,
             layout,
@@ -144,6 +145,11 @@ impl Board {
         std::mem::take(&mut self.stops)
     }
 
+    /// The VGA, for whoever shows its screen.
+    pub fn vga(&self) -> &Vga {
+        &self.devices.vga
+    }
+
     /// The disks, for saving and for what the user has to hear of them.
     pub fn disks(&mut self) -> &mut Disks {
         &mut self.wiring.disks
@@ -157,8 +163,9 @@ impl Board {
     /// The reset line. RAM, the date and the CMOS memory stay.
     pub fn reset(&mut self, memory: &mut Memory, now: Tick) {
         self.wiring.reset();
-        self.devices
-            .reset(&self.config, &self.drives, &self.wiring.disks);
+        let disks = &self.wiring.disks;
+        let fresh = Devices::new(&self.config, &self.layout, &self.drives, disks);
+        self.devices.reset(fresh);
         let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
         self.devices.cmos.reset(&mut cx);
         self.carried = Carried::default();
@@ -317,6 +324,9 @@ impl Board {
     /// Lays out the memory map and the tables for what the registers say now.
     fn lay_out(&mut self, memory: &mut Memory) {
         self.layout.map(memory, &self.devices.host_bridge);
+        let smram = self.devices.host_bridge.smram_is_open();
+        let vga = self.devices.vga.window().filter(|_| !smram);
+        self.layout.map_vga(memory, vga, self.devices.vga.config());
         memory.map.set_a20(self.a20);
         let mut windows = Vec::new();
         for devfn in self.devices.functions() {

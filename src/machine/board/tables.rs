@@ -1,6 +1,8 @@
 //! The PC's address tables: which device answers at a port, and which at a physical address
 //! that is not plain memory.
 
+use std::ops::Range;
+
 use crate::devices::acpi_pm::PM_PORTS;
 use crate::devices::apic::IoApic;
 use crate::devices::hpet::Hpet;
@@ -29,6 +31,7 @@ pub(super) enum PortDevice {
     Uart,
     Ide,
     FwCfg,
+    Vga,
     ConfigAddress,
     ConfigData,
     /// The ACPI registers, wherever PMBASE put them.
@@ -38,7 +41,7 @@ pub(super) enum PortDevice {
 }
 
 /// The fixed ports. Ranges are first and last port.
-const FIXED_PORTS: [(u16, u16, PortDevice); 24] = [
+const FIXED_PORTS: [(u16, u16, PortDevice); 27] = [
     (0x000, 0x00f, PortDevice::Dma),
     (0x020, 0x021, PortDevice::Pic),
     (0x040, 0x043, PortDevice::Pit),
@@ -54,8 +57,11 @@ const FIXED_PORTS: [(u16, u16, PortDevice); 24] = [
     (0x0c0, 0x0df, PortDevice::Dma),
     (0x0f0, 0x0f0, PortDevice::Coprocessor),
     (0x170, 0x177, PortDevice::Ide),
+    (0x1ce, 0x1cf, PortDevice::Vga),
     (0x1f0, 0x1f7, PortDevice::Ide),
     (0x376, 0x376, PortDevice::Ide),
+    (0x3b0, 0x3bb, PortDevice::Vga),
+    (0x3c0, 0x3df, PortDevice::Vga),
     (0x3f6, 0x3f6, PortDevice::Ide),
     (0x3f8, 0x3ff, PortDevice::Uart),
     (0x4d0, 0x4d1, PortDevice::Pic),
@@ -64,6 +70,9 @@ const FIXED_PORTS: [(u16, u16, PortDevice); 24] = [
     (0xcf8, 0xcfb, PortDevice::ConfigAddress),
     (0xcfc, 0xcff, PortDevice::ConfigData),
 ];
+
+/// Where the CPU looks for display memory.
+const VGA_WINDOW: Range<PhysAddr> = 0xa_0000..0xc_0000;
 
 /// The debug console's ports.
 const DEBUG_CONSOLE_PORTS: [u16; 2] = [0xe9, 0x402];
@@ -98,6 +107,7 @@ pub(super) enum MmioTarget {
     LocalApic(u64),
     IoApic(u64),
     Hpet(u64),
+    Vga,
     Pci(PciWindow),
     Open,
 }
@@ -198,6 +208,9 @@ impl Tables {
         }
         if at.wrapping_sub(IoApic::BASE) < APIC_WINDOW {
             return MmioTarget::IoApic(at - IoApic::BASE);
+        }
+        if VGA_WINDOW.contains(&at) {
+            return MmioTarget::Vga;
         }
         match self.memory_windows.iter().find(|w| w.contains(at)) {
             Some(window) => MmioTarget::Pci(*window),

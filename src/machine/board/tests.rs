@@ -265,3 +265,43 @@ fn firmware_reads_the_configuration_items_in_bulk() {
     assert_eq!((read, &signature), (4, b"QEMU"));
     assert_eq!(host.read(0x514, Size::Dword), u32::from_le_bytes(*b"QEMU"));
 }
+
+#[test]
+fn text_written_to_display_memory_is_what_the_vga_holds() {
+    let mut host = Host::new();
+    host.out(0x3c2, 0x67);
+    for (index, value) in [(4, 0x02), (2, 0x03)] {
+        host.out(0x3c4, index);
+        host.out(0x3c5, value);
+    }
+    for (index, value) in [(5, 0x10), (6, 0x0e), (8, 0xff)] {
+        host.out(0x3ce, index);
+        host.out(0x3cf, value);
+    }
+    host.store(0xb_8000, 0x1f42_1f41);
+    assert_eq!(host.load(0xb_8000), 0x1f42_1f41);
+    let start = host.board.layout().vga_ram();
+    let mut planes = [0; 6];
+    host.memory.arena.read(start, &mut planes);
+    assert_eq!(planes, [0x41, 0x1f, 0, 0, 0x42, 0x1f]);
+}
+
+#[test]
+fn the_frame_buffer_is_plain_memory_where_its_base_address_puts_it() {
+    let mut host = Host::new();
+    host.config_write(0x10, 0x10, Size::Dword, 0xfd00_0000);
+    host.config_write(0x10, 0x04, Size::Word, 3);
+    assert!(host.board.take_remapped());
+    let start = host.board.layout().vga_ram();
+    let mapping = host.memory.map.lookup(0xfd00_1000).unwrap();
+    assert_eq!(mapping.write, Some(start + 0x1000));
+}
+
+#[test]
+fn each_disk_sits_in_a_slot_of_its_own() {
+    let mut host = Host::new();
+    host.write(0xcf8, Size::Dword, 0x8000_1800);
+    assert_eq!(host.read(0xcfc, Size::Dword), 0xffff_ffff);
+    host.write(0xcf8, Size::Dword, 0x8000_0900);
+    assert_eq!(host.read(0xcfc, Size::Dword), 0x7010_8086);
+}
