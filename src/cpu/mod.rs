@@ -16,6 +16,7 @@
 pub mod decode;
 pub mod exec;
 pub mod fault;
+mod features;
 pub mod flags;
 pub mod fpu;
 mod interrupt;

@@ -5,11 +5,11 @@ use iced_x86::{Instruction, Mnemonic};
 
 use super::Handler;
 use super::backend::{Backend, FlagRule};
-use super::form::{Source, Target, by_form, by_target};
-use crate::cpu::Exec;
+use super::form::{Kind, Source, Target, bits, by_form, by_target, kind};
 use crate::cpu::decode::Op;
 use crate::cpu::regs::RAX;
 use crate::cpu::width::Width;
+use crate::cpu::{Core, Exec};
 
 fn add<B: Backend, W: Width, D: Target, S: Source>(b: &mut B, op: &Op) -> Exec {
     let (place, x) = D::open::<B, W>(b, op)?;
@@ -139,33 +139,47 @@ fn xadd<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     Ok(())
 }
 
-/// The destination is written in any case, with what it held if the comparison fails.
-fn cmpxchg<D: Target, W: Width>(core: &mut crate::cpu::Core<'_>, op: &Op) -> Exec {
-    let (place, x) = D::open::<crate::cpu::Core<'_>, W>(core, op)?;
+/// Compares the accumulator with `x`; true if they are equal. If not, `x` goes to the
+/// accumulator.
+fn compare_accumulator<W: Width>(core: &mut Core<'_>, x: W) -> bool {
     let accumulator: W = core.cpu.regs.read(RAX);
     let r = core.sub(accumulator, x);
     core.set_flags(FlagRule::Sub, accumulator, x, r);
-    if accumulator == x {
-        let new = core.cpu.regs.read(op.src);
-        D::commit(core, op, place, new);
-    } else {
-        D::commit(core, op, place, x);
+    if accumulator != x {
         core.cpu.regs.write(RAX, x);
+    }
+    accumulator == x
+}
+
+/// A register that is not exchanged keeps its upper half, too.
+fn cmpxchg_register<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let new: W = core.cpu.regs.read(op.src);
+    let x = core.cpu.regs.read(op.dst);
+    if compare_accumulator::<W>(core, x) {
+        core.cpu.regs.write(op.dst, new);
     }
     Ok(())
 }
 
+/// Memory is written in any case, with what it held if the comparison fails.
+fn cmpxchg_memory<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let new: W = core.cpu.regs.read(op.src);
+    let (place, x) = core.open(op)?;
+    let equal = compare_accumulator::<W>(core, x);
+    core.commit(place, if equal { new } else { x });
+    Ok(())
+}
+
 fn cmpxchg_handler(instruction: &Instruction) -> Option<Handler> {
-    use super::form::{Dst, Kind, Mem, bits, kind};
     let handler: Handler = match (kind(instruction, 0), bits(instruction, 0)) {
-        (Kind::Reg, 8) => cmpxchg::<Dst, u8>,
-        (Kind::Reg, 16) => cmpxchg::<Dst, u16>,
-        (Kind::Reg, 32) => cmpxchg::<Dst, u32>,
-        (Kind::Reg, _) => cmpxchg::<Dst, u64>,
-        (_, 8) => cmpxchg::<Mem, u8>,
-        (_, 16) => cmpxchg::<Mem, u16>,
-        (_, 32) => cmpxchg::<Mem, u32>,
-        _ => cmpxchg::<Mem, u64>,
+        (Kind::Reg, 8) => cmpxchg_register::<u8>,
+        (Kind::Reg, 16) => cmpxchg_register::<u16>,
+        (Kind::Reg, 32) => cmpxchg_register::<u32>,
+        (Kind::Reg, _) => cmpxchg_register::<u64>,
+        (_, 8) => cmpxchg_memory::<u8>,
+        (_, 16) => cmpxchg_memory::<u16>,
+        (_, 32) => cmpxchg_memory::<u32>,
+        _ => cmpxchg_memory::<u64>,
     };
     Some(handler)
 }

@@ -24,6 +24,7 @@ use iced_x86::{Code, Instruction};
 use super::Core;
 use super::decode::Op;
 use super::fault::{Event, Exec, UD};
+use super::features;
 
 pub use backend::Backend;
 
@@ -42,10 +43,11 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     super::simd::handler,
 ];
 
-/// The function that executes `instruction`. Bytes that are no instruction raise #UD; an
-/// instruction that nobody implements stops the run.
+/// The function that executes `instruction`. Bytes that are no instruction, or one of a set
+/// that this CPU lacks, raise #UD; an instruction that it has and nobody implements stops the
+/// run.
 pub fn handler(instruction: &Instruction) -> Handler {
-    if instruction.is_invalid() {
+    if instruction.is_invalid() || !features::has(instruction) {
         return invalid;
     }
     let found = TABLES.iter().find_map(|table| table(instruction));

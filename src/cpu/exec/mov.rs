@@ -283,6 +283,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         | Mnemonic::Prefetcht0
         | Mnemonic::Prefetcht1
         | Mnemonic::Prefetcht2
+        | Mnemonic::Clflush
         | Mnemonic::Lfence
         | Mnemonic::Mfence
         | Mnemonic::Sfence => nothing,
