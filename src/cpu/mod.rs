@@ -13,10 +13,11 @@
 //! memory and the board it is plugged into for the length of one run. Instructions are
 //! functions on a `Core`; they never know a device.
 
+pub mod cpuid;
 pub mod decode;
+mod descriptor;
 pub mod exec;
 pub mod fault;
-mod features;
 pub mod flags;
 pub mod fpu;
 mod interrupt;
@@ -32,6 +33,8 @@ mod run;
 pub mod segment;
 pub mod simd;
 mod socket;
+mod stack;
+mod task;
 pub mod width;
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +46,7 @@ pub use decode::BlockCache;
 pub use exec::Handler;
 pub use fault::{Event, Exec, Raised};
 pub use flags::Flags;
-pub use interrupt::Delivery;
+pub use interrupt::{Delivery, Incident, Incidents};
 pub use mode::{CodeSize, cr0, cr4, efer};
 pub use regs::Registers;
 pub use run::Stop;
@@ -96,6 +99,8 @@ pub struct Cpu {
     pub flow: run::Flow,
     /// The event that [`Raised`] speaks of.
     pub event: Event,
+    /// The last exceptions, for the report of a shutdown.
+    pub incidents: Incidents,
 }
 
 /// A CPU at work.
@@ -151,8 +156,9 @@ impl Cpu {
             mode: mode::Mode::default(),
             flow: run::Flow::default(),
             event: Event::Shutdown,
+            incidents: Incidents::default(),
         };
-        cpu.regs.set(regs::RDX, 0x000f_0f00);
+        cpu.regs.set(regs::RDX, u64::from(cpuid::SIGNATURE));
         cpu.refresh_mode();
         cpu
     }

@@ -151,6 +151,7 @@ impl Cpu {
         };
         let wide = code == CodeSize::Bits64;
         let big_stack = self.segment(SS).attributes.big();
+        let before = (self.mode.user, self.mode.linear_mask);
         self.mode = Mode {
             code,
             linear_mask: if wide { u64::MAX } else { 0xffff_ffff },
@@ -168,6 +169,9 @@ impl Cpu {
             stack_segment: if wide { FLAT_STACK } else { SS },
             user: u8::from(self.cpl == 3),
         };
+        if before != (self.mode.user, self.mode.linear_mask) {
+            self.flow.forget_fetch_page();
+        }
         for index in [FS, GS] {
             let s = self.segments[usize::from(index)];
             self.segments[usize::from(index)] = if wide {

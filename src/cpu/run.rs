@@ -47,6 +47,19 @@ enum Ending {
     Repeat,
 }
 
+/// What the next instruction is shielded from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Shadow {
+    /// Nothing.
+    #[default]
+    None,
+    /// Interrupts, after STI.
+    Interrupts,
+    /// Interrupts and debug traps, after a load of SS: the next instruction sets the stack
+    /// pointer (section 6.8.3).
+    Stack,
+}
+
 /// The page that instructions are being fetched from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct FetchPage {
@@ -75,8 +88,11 @@ pub struct Flow {
     until: Tick,
     /// Between HLT and the interrupt that ends it.
     pub halted: bool,
-    /// Interrupts are held off until after the next instruction (STI, MOV SS).
-    shadow: bool,
+    shadow: Shadow,
+    /// The instruction entered a handler or another task: the instruction pointer and the
+    /// flags are no longer those that it started with.
+    #[serde(skip)]
+    departed: bool,
     /// An NMI handler runs: no other NMI until IRET.
     pub(crate) nmi_masked: bool,
     /// Blocks that end by this tick need no look at anything: the deadline, or 0 if something
@@ -98,7 +114,8 @@ impl Default for Flow {
             deadline: 0,
             until: 0,
             halted: false,
-            shadow: false,
+            shadow: Shadow::None,
+            departed: false,
             nmi_masked: false,
             horizon: 0,
             ending: Ending::None,
@@ -130,9 +147,37 @@ impl Flow {
     }
 
     /// Holds interrupts off until after the next instruction.
-    pub fn shadow(&mut self) {
-        self.shadow = true;
+    pub fn shadow_interrupts(&mut self) {
+        self.shadow = Shadow::Interrupts;
         self.attend();
+    }
+
+    /// Holds interrupts and debug traps off until after the next instruction.
+    pub fn shadow_stack_switch(&mut self) {
+        self.shadow = Shadow::Stack;
+        self.attend();
+    }
+
+    /// The instruction pointer is that of a handler or another task: a fault from here on
+    /// does not go back to the instruction, and its single-step trap is lost.
+    pub(crate) fn handler_entered(&mut self) {
+        self.departed = true;
+        self.attend();
+    }
+
+    /// How many one-tick steps fit before the deadline; at least one.
+    pub(crate) fn room(&self, now: Tick) -> Tick {
+        self.deadline.saturating_sub(now).max(1)
+    }
+
+    /// Whether something asked to leave the block.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending != Ending::None
+    }
+
+    /// Lets `ticks` pass within the instruction.
+    pub(crate) fn pass(&mut self, ticks: Tick) {
+        self.base += ticks;
     }
 
     /// Lets `ticks` pass beyond the one of the instruction.
@@ -151,6 +196,11 @@ impl Flow {
     pub fn forget_fetch_page(&mut self) {
         self.fetch = NO_PAGE;
         self.end_block();
+    }
+
+    /// Whether the instruction that just ran raises no single-step trap.
+    fn holds_traps(&self) -> bool {
+        self.departed || self.shadow == Shadow::Stack
     }
 
     fn clear_ending(&mut self) -> Ending {
@@ -172,7 +222,13 @@ impl Core<'_> {
         let mut last = NO_BLOCK;
         loop {
             last = match self.run_slowly(blocks, last) {
-                Ok(Some(id)) => self.run_linked(blocks, id),
+                Ok(Some(id)) => match self.run_linked(blocks, id) {
+                    Ok(last) => last,
+                    Err(Raised) => match self.deliver_event() {
+                        Ok(()) => NO_BLOCK,
+                        Err(stop) => return stop,
+                    },
+                },
                 Ok(None) => NO_BLOCK,
                 Err(stop) => return stop,
             };
@@ -182,20 +238,17 @@ impl Core<'_> {
     /// Runs `id` and what follows it, as long as each block is found by its predecessor's hint
     /// and ends before the horizon. Returns the last block that ran to its end.
     #[inline(always)]
-    fn run_linked(&mut self, blocks: &BlockCache, mut id: BlockId) -> BlockId {
+    fn run_linked(&mut self, blocks: &BlockCache, mut id: BlockId) -> Exec<BlockId> {
         loop {
             let block = blocks.get(id);
-            let fall_through = self.execute(block, block.ops());
-            let Ok(fall_through) = fall_through else {
-                return NO_BLOCK;
-            };
+            let fall_through = self.execute(block, block.ops())?;
             let Some(key) = self.next_key() else {
-                return id;
+                return Ok(id);
             };
             let taken = self.cpu.rip != fall_through;
             match blocks.successor(block, taken, key) {
                 Some(next) if self.fits(blocks.get(next)) => id = next,
-                _ => return id,
+                _ => return Ok(id),
             }
         }
     }
@@ -226,6 +279,7 @@ impl Core<'_> {
                 return Err(Stop::Requested);
             }
         }
+        self.cpu.flow.departed = false;
         let Ok(id) = self.next_block(blocks, last) else {
             return self.deliver_event().map(|()| None);
         };
@@ -247,7 +301,7 @@ impl Core<'_> {
         let done = self.execute(block, &ops[..ops.len().min(limit)]);
         match done {
             Err(Raised) => self.deliver_event()?,
-            Ok(_) if stepping => self.single_step_trap()?,
+            Ok(_) if stepping && !self.cpu.flow.holds_traps() => self.single_step_trap()?,
             Ok(_) => {}
         }
         Ok(None)
@@ -289,7 +343,9 @@ impl Core<'_> {
         self.cpu.flow.clear_ending();
         self.cpu.flow.base += Tick::from(index) + 1;
         self.cpu.flow.index = 0;
-        self.cpu.rip = self.wrap_ip(ip);
+        if !std::mem::take(&mut self.cpu.flow.departed) {
+            self.cpu.rip = self.wrap_ip(ip);
+        }
         self.cpu.flow.horizon = 0;
     }
 
@@ -369,7 +425,7 @@ impl Core<'_> {
             blocks.forget_written(self);
         }
         self.cpu.flow.horizon = 0;
-        if std::mem::take(&mut self.cpu.flow.shadow) {
+        if std::mem::take(&mut self.cpu.flow.shadow) != Shadow::None {
             return Ok(());
         }
         let signals = self.bus.signals();

@@ -133,6 +133,22 @@ impl Segment {
         Self::new(selector, u64::from(selector) << 4, 0xffff, Attributes(0x93))
     }
 
+    /// A segment of virtual-8086 mode: as in real mode, at privilege 3.
+    pub fn virtual_8086(selector: u16) -> Self {
+        Self::new(selector, u64::from(selector) << 4, 0xffff, Attributes(0xf3))
+    }
+
+    /// A null selector: no access through it is allowed.
+    pub fn null(selector: u16) -> Self {
+        Self::new(selector, 0, 0, Attributes(0))
+    }
+
+    /// The null SS of 64-bit mode, at the privilege of its RPL.
+    pub fn null_stack(selector: u16) -> Self {
+        let dpl = (selector & 3) << 5;
+        Self::new(selector, 0, 0, Attributes(dpl))
+    }
+
     /// A segment of 64-bit mode: no limit, no rights to check.
     pub fn flat(selector: u16, base: u64) -> Self {
         Self {

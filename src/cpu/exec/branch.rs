@@ -68,7 +68,7 @@ impl Core<'_> {
     }
 
     /// #GP(0) if `target` is outside the code segment's limit or not canonical.
-    pub(super) fn check_target(&mut self, target: u64) -> Exec {
+    pub(in crate::cpu) fn check_target(&mut self, target: u64) -> Exec {
         let fine = if self.cpu.is_64_bit() {
             ((target << 16) as i64 >> 16) as u64 == target
         } else {

@@ -9,22 +9,31 @@
 
 mod alu;
 mod backend;
+mod bcd;
 mod bits;
-
 mod branch;
+mod cmpxchg;
+mod control;
+mod far;
 mod form;
+mod iret;
 mod mov;
 mod muldiv;
+mod portio;
+mod protection;
 mod shift;
-
+mod sreg;
 mod stack;
+mod string;
+mod syscall;
+mod system;
+mod table;
 
 use iced_x86::{Code, Instruction};
 
-use super::Core;
 use super::decode::Op;
 use super::fault::{Event, Exec, UD};
-use super::features;
+use super::{Core, cpuid};
 
 pub use backend::Backend;
 
@@ -41,13 +50,26 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     muldiv::handler,
     bits::handler,
     super::simd::handler,
+    string::handler,
+    far::handler,
+    iret::handler,
+    sreg::handler,
+    portio::handler,
+    control::handler,
+    table::handler,
+    protection::handler,
+    syscall::handler,
+    system::handler,
+    bcd::handler,
+    cmpxchg::handler,
 ];
 
-/// The function that executes `instruction`. Bytes that are no instruction, or one of a set
-/// that this CPU lacks, raise #UD; an instruction that it has and nobody implements stops the
-/// run.
+/// The function that executes `instruction`. Bytes that are no instruction, or one of a
+/// feature that CPUID does not report, raise #UD; an instruction that nobody implements stops
+/// the run.
 pub fn handler(instruction: &Instruction) -> Handler {
-    if instruction.is_invalid() || !features::has(instruction) {
+    let known = cpuid::claims(instruction) || system::is_reserved_nop(instruction);
+    if instruction.is_invalid() || !known {
         return invalid;
     }
     let found = TABLES.iter().find_map(|table| table(instruction));
@@ -57,6 +79,10 @@ pub fn handler(instruction: &Instruction) -> Handler {
 /// Whether an instruction ends its block although control flows on behind it.
 pub fn ends_block(code: Code) -> bool {
     stack::ends_block(code)
+        || portio::ends_block(code)
+        || sreg::ends_block(code)
+        || control::ends_block(code)
+        || system::ends_block(code)
 }
 
 fn invalid(core: &mut Core<'_>, _op: &Op) -> Exec {

@@ -121,21 +121,41 @@ impl Core<'_> {
 
     /// Reads at a linear address with supervisor rights: descriptor tables, TSS, IDT.
     pub fn read_system<W: Width>(&mut self, linear: u64) -> Exec<W> {
-        let linear = linear & self.cpu.mode.linear_mask;
-        if let Some(host) = self.cpu.tlb.host(Access::Read, 0, linear, W::BYTES) {
-            return Ok(read_host(host));
-        }
-        self.read_slow(linear, 0, 0)
+        self.read_linear(0, linear & self.system_mask(), 0)
     }
 
     /// Writes at a linear address with supervisor rights.
     pub fn write_system<W: Width>(&mut self, linear: u64, value: W) -> Exec {
-        let linear = linear & self.cpu.mode.linear_mask;
-        if let Some(host) = self.cpu.tlb.host(Access::Write, 0, linear, W::BYTES) {
+        self.write_linear(0, linear & self.system_mask(), 0, value)
+    }
+
+    /// What addresses of system tables are cut to: also compatibility mode has them above
+    /// 4 GiB.
+    fn system_mask(&self) -> u64 {
+        if self.cpu.is_long() {
+            u64::MAX
+        } else {
+            0xffff_ffff
+        }
+    }
+
+    /// Reads at a linear address with the rights of `user`. `segment` only decides which
+    /// exception a non-canonical address raises.
+    pub fn read_linear<W: Width>(&mut self, user: u8, linear: u64, segment: u8) -> Exec<W> {
+        if let Some(host) = self.cpu.tlb.host(Access::Read, user, linear, W::BYTES) {
+            return Ok(read_host(host));
+        }
+        self.read_slow(linear, user, segment)
+    }
+
+    /// Writes at a linear address with the rights of `user`; the counterpart of
+    /// [`Core::read_linear`].
+    pub fn write_linear<W: Width>(&mut self, user: u8, linear: u64, segment: u8, value: W) -> Exec {
+        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
             write_host(host, value);
             return Ok(());
         }
-        self.write_slow(linear, 0, 0, value)
+        self.write_slow(linear, user, segment, value)
     }
 
     /// Loads `N` bytes from `offset` of a segment: the wide operands of x87 and SSE, and
@@ -255,7 +275,7 @@ impl Core<'_> {
     /// Checks that all of `bytes` bytes (at most a page) at `linear` can be written.
     pub fn probe_write(&mut self, linear: u64, bytes: u64, user: u8, segment: u8) -> Exec {
         self.translate(Access::Write, user, linear, segment)?;
-        let last = linear.wrapping_add(bytes - 1) & self.cpu.mode.linear_mask;
+        let last = linear.wrapping_add(bytes - 1) & self.system_mask();
         if (last ^ linear) & !(PAGE_SIZE - 1) != 0 {
             self.translate(Access::Write, user, last, segment)?;
         }
@@ -266,7 +286,7 @@ impl Core<'_> {
     pub fn read_bytes(&mut self, linear: u64, user: u8, segment: u8, into: &mut [u8]) -> Exec {
         let mut done = 0;
         while done < into.len() {
-            let at = linear.wrapping_add(done as u64) & self.cpu.mode.linear_mask;
+            let at = linear.wrapping_add(done as u64) & self.system_mask();
             let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(into.len() - done);
             let physical = self.translate(Access::Read, user, at, segment)?;
             self.read_run(physical, &mut into[done..done + run]);
@@ -279,7 +299,7 @@ impl Core<'_> {
     pub fn write_bytes(&mut self, linear: u64, user: u8, from: &[u8]) {
         let mut done = 0;
         while done < from.len() {
-            let at = linear.wrapping_add(done as u64) & self.cpu.mode.linear_mask;
+            let at = linear.wrapping_add(done as u64) & self.system_mask();
             let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(from.len() - done);
             if let Ok(physical) = self.translate(Access::Write, user, at, 0) {
                 self.write_run(physical, &from[done..done + run]);

@@ -7,9 +7,12 @@
 //! ```
 
 mod access;
+mod bulk;
 mod tlb;
 mod walk;
 
 pub use access::Place;
+pub use bulk::Run;
 pub use tlb::Tlb;
 pub use walk::Access;
+pub(crate) use walk::PHYSICAL_BITS;

@@ -123,7 +123,7 @@ impl Core<'_> {
     }
 
     fn check_canonical(&mut self, linear: u64, segment: u8) -> Exec {
-        let canonical = !self.cpu.is_64_bit() || ((linear << 16) as i64 >> 16) as u64 == linear;
+        let canonical = !self.cpu.is_long() || ((linear << 16) as i64 >> 16) as u64 == linear;
         if canonical {
             return Ok(());
         }

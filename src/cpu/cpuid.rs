@@ -1,0 +1,207 @@
+//! CPUID: what this processor says of itself (AMD64 APM volume 3, appendix E; Intel SDM
+//! volume 2, CPUID).
+//!
+//! It is an AMD processor of family 0Fh, as the first with 64 bits were: no guest expects
+//! speculation to be tamed there, nor a topology beyond one core. One table holds the claims:
+//! the feature bit, and the encodings that come with it. An encoding without a claim raises
+//! #UD, as on a processor that does not know it.
+
+use iced_x86::{CpuidFeature, Instruction};
+
+use super::Core;
+use super::mmu::PHYSICAL_BITS;
+
+/// Family 0Fh, model 6Bh, stepping 1: leaf 1 EAX, and EDX after reset.
+pub const SIGNATURE: u32 = 0x0006_0fb1;
+
+const VENDOR: &[u8; 12] = b"AuthenticAMD";
+const HYPERVISOR: &[u8; 12] = b"CowboxCowbox";
+const BRAND: &[u8; 48] =
+    b"Cowbox Virtual CPU\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+const LAST_BASIC: u32 = 7;
+const LAST_HYPERVISOR: u32 = 0x4000_0000;
+const LAST_EXTENDED: u32 = 0x8000_0008;
+
+/// In leaf 1 EDX: the local APIC, shown while IA32_APIC_BASE enables it.
+const APIC: u32 = 1 << 9;
+/// In IA32_APIC_BASE: the local APIC is enabled.
+const APIC_ENABLED: u64 = 1 << 11;
+
+/// A register of a leaf that holds feature bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// No bit stands for it.
+    Implied,
+    /// Leaf 1 EDX.
+    Edx1,
+    /// Leaf 1 EDX, and the same bit of leaf 80000001h EDX.
+    Both,
+    /// Leaf 1 ECX.
+    Ecx1,
+    /// Leaf 80000001h EDX.
+    EdxExtended,
+    /// Leaf 80000001h ECX.
+    EcxExtended,
+}
+
+/// A feature that is there.
+struct Claim {
+    word: Word,
+    bit: u32,
+    encodings: &'static [CpuidFeature],
+}
+
+const fn claim(word: Word, bit: u32, encodings: &'static [CpuidFeature]) -> Claim {
+    Claim {
+        word,
+        bit,
+        encodings,
+    }
+}
+
+use CpuidFeature as F;
+
+const CLAIMS: &[Claim] = &[
+    claim(Word::Implied, 0, &[F::INTEL8086, F::INTEL186, F::INTEL286]),
+    claim(Word::Implied, 0, &[F::INTEL386, F::INTEL486, F::CPUID]),
+    claim(Word::Implied, 0, &[F::RDPMC, F::PAUSE, F::MULTIBYTENOP]),
+    claim(Word::Both, 0, &[F::FPU, F::FPU287, F::FPU387]),
+    // Virtual-8086 extensions, debugging extensions, 4 MiB pages.
+    claim(Word::Both, 1, &[]),
+    claim(Word::Both, 2, &[]),
+    claim(Word::Both, 3, &[]),
+    claim(Word::Both, 4, &[F::TSC]),
+    claim(Word::Both, 5, &[F::MSR]),
+    // PAE, machine check exception.
+    claim(Word::Both, 6, &[]),
+    claim(Word::Both, 7, &[]),
+    claim(Word::Both, 8, &[F::CX8]),
+    // The local APIC.
+    claim(Word::Both, 9, &[]),
+    claim(Word::Edx1, 11, &[F::SEP]),
+    // MTRRs, global pages.
+    claim(Word::Both, 12, &[]),
+    claim(Word::Both, 13, &[]),
+    claim(Word::Both, 15, &[F::CMOV]),
+    // PAT, PSE-36.
+    claim(Word::Both, 16, &[]),
+    claim(Word::Both, 17, &[]),
+    claim(Word::Edx1, 19, &[F::CLFSH]),
+    claim(Word::Both, 23, &[F::MMX]),
+    claim(Word::Both, 24, &[F::FXSR]),
+    claim(Word::Edx1, 25, &[F::SSE]),
+    claim(Word::Edx1, 26, &[F::SSE2]),
+    claim(Word::Ecx1, 0, &[F::SSE3]),
+    claim(Word::Ecx1, 9, &[F::SSSE3]),
+    claim(Word::Ecx1, 13, &[F::CMPXCHG16B]),
+    claim(Word::Ecx1, 19, &[F::SSE4_1]),
+    claim(Word::Ecx1, 20, &[F::SSE4_2]),
+    claim(Word::Ecx1, 22, &[F::MOVBE]),
+    claim(Word::Ecx1, 23, &[F::POPCNT]),
+    // A hypervisor is present: time and devices are not those of hardware.
+    claim(Word::Ecx1, 31, &[]),
+    claim(Word::EdxExtended, 11, &[F::SYSCALL]),
+    // No-execute, AMD's extensions of MMX (which SSE has too), 1 GiB pages.
+    claim(Word::EdxExtended, 20, &[]),
+    claim(Word::EdxExtended, 22, &[]),
+    claim(Word::EdxExtended, 26, &[]),
+    claim(Word::EdxExtended, 27, &[F::RDTSCP]),
+    claim(Word::EdxExtended, 29, &[F::X64]),
+    // LAHF and SAHF in 64-bit mode, LZCNT, PREFETCHW.
+    claim(Word::EcxExtended, 0, &[]),
+    claim(Word::EcxExtended, 5, &[F::LZCNT]),
+    claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
+];
+
+/// The feature bits of `word`.
+fn features(word: Word) -> u32 {
+    let shown = |claim: &&Claim| match (word, claim.word) {
+        (_, Word::Implied) => false,
+        (Word::Edx1 | Word::EdxExtended, Word::Both) => true,
+        (asked, holds) => asked == holds,
+    };
+    CLAIMS
+        .iter()
+        .filter(shown)
+        .fold(0, |bits, claim| bits | 1 << claim.bit)
+}
+
+/// Whether this processor has the features that an encoding needs.
+pub(super) fn claims(instruction: &Instruction) -> bool {
+    let has = |feature| {
+        let mut claimed = CLAIMS.iter().flat_map(|claim| claim.encodings);
+        claimed.any(|&f| f == feature)
+    };
+    instruction.cpuid_features().iter().all(|&f| has(f))
+}
+
+/// Four registers from twelve characters, in the order that EBX, EDX, ECX hold them.
+fn vendor(last: u32, name: &[u8; 12]) -> [u32; 4] {
+    [last, word(name, 0), word(name, 8), word(name, 4)]
+}
+
+fn word(text: &[u8], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&text[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
+impl Core<'_> {
+    /// EAX, EBX, ECX and EDX of a leaf. Leaves that do not exist are zero.
+    pub(super) fn cpuid(&self, leaf: u32, _subleaf: u32) -> [u32; 4] {
+        let apic = if self.bus.apic_base() & APIC_ENABLED != 0 {
+            u32::MAX
+        } else {
+            !APIC
+        };
+        match leaf {
+            0 => vendor(LAST_BASIC, VENDOR),
+            // Local APIC 0, one logical processor, CLFLUSH of 64 bytes.
+            1 => [
+                SIGNATURE,
+                0x0001_0800,
+                features(Word::Ecx1),
+                features(Word::Edx1) & apic,
+            ],
+            // The local APIC's timer runs always.
+            6 => [1 << 2, 0, 0, 0],
+            0x4000_0000 => vendor(LAST_HYPERVISOR, HYPERVISOR),
+            0x8000_0000 => vendor(LAST_EXTENDED, VENDOR),
+            0x8000_0001 => [
+                SIGNATURE,
+                0,
+                features(Word::EcxExtended),
+                features(Word::EdxExtended) & apic,
+            ],
+            0x8000_0002..=0x8000_0004 => {
+                let at = (leaf - 0x8000_0002) as usize * 16;
+                [0, 4, 8, 12].map(|n| word(BRAND, at + n))
+            }
+            // Level 1: TLBs of 512 entries, 64 KiB each for code and data, 2-way.
+            0x8000_0005 => [0x01ff_01ff, 0x01ff_01ff, 0x4002_0140, 0x4002_0140],
+            // Level 2: TLBs of 512 entries, 512 KiB, 16-way.
+            0x8000_0006 => [0, 0x4200_4200, 0x0200_8140, 0],
+            // The TSC runs at one rate in all states.
+            0x8000_0007 => [0, 0, 0, 1 << 8],
+            0x8000_0008 => [PHYSICAL_BITS | 48 << 8, 0, 0, 0],
+            _ => [0; 4],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn feature_bits_are_those_of_the_baseline_and_mirrored_where_amd_mirrors_them() {
+        let leaf_1 = features(Word::Edx1);
+        let extended = features(Word::EdxExtended);
+        // What the x86-64 ABI's baseline needs: FPU, TSC, MSR, PAE, CX8, CMOV, MMX to SSE2.
+        let baseline = 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 15 | 7 << 23 | 1 << 26;
+        assert_eq!(leaf_1 & baseline, baseline);
+        assert_eq!(extended & 0x0183_f3ff, leaf_1 & 0x0183_f3ff);
+        assert_eq!(extended & (1 << 29 | 1 << 11), 1 << 29 | 1 << 11);
+    }
+}
