@@ -316,7 +316,7 @@ impl Core<'_> {
     #[cold]
     fn idt_fault_with(&mut self, exception: u8, vector: u8) -> Raised {
         const IDT: u32 = 2;
-        self.fault_with(exception, u32::from(vector) * 8 | IDT)
+        self.fault_with(exception, (u32::from(vector) * 8) | IDT)
     }
 
     /// Reads a gate of the IDT, `bytes` long, and checks that it is present and that the

@@ -89,7 +89,7 @@ impl Core<'_> {
         let bytes = (count * W::BYTES) as usize;
         assert!(bytes as u64 <= to.len);
         let wide = value.zero_extend();
-        if wide == (wide & 0xff) * (u64::MAX / 0xff >> (64 - W::BITS)) {
+        if wide == (wide & 0xff) * ((u64::MAX / 0xff) >> (64 - W::BITS)) {
             // SAFETY: the run lies in the arena (see `Run`), and `bytes` is within it.
             unsafe { std::ptr::write_bytes(to.host as *mut u8, wide as u8, bytes) };
             return;
