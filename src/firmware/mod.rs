@@ -11,6 +11,7 @@ mod post;
 mod ram;
 mod rom;
 mod smbios;
+mod text_mode;
 
 pub use acpi::{AcpiTables, PM_BASE};
 pub use fw_cfg::{BootDevice, FwCfgItem, fw_cfg_items};

@@ -1,6 +1,6 @@
 //! What firmware would have done before it starts a kernel, done by the host for direct boot:
-//! A20 and the RAM under the BIOS area opened, PCI functions placed and routed, tables left
-//! where they are looked for.
+//! A20 and the RAM under the BIOS area opened, PCI functions placed and routed, the display in
+//! text mode, tables left where they are looked for.
 //!
 //! ```text
 //!   F0000  SMBIOS entry point and structures     F0C00  PCI interrupt routing table ($PIR)
@@ -10,6 +10,7 @@
 //! It reaches the machine by its ports alone, as firmware does. (PCI Firmware Specification
 //! 3.0; PCI IRQ Routing Table Specification 1.0.)
 
+use super::text_mode::set_text_mode;
 use super::{AcpiTables, BootError, BootState, LinuxBoot, PM_BASE, RamLayout, SmbiosTables};
 use crate::bus::Size;
 use crate::memory::Memory;
@@ -73,6 +74,7 @@ pub fn direct_boot(
     machine.write(PORT_92, Size::Byte, A20_OPEN);
     Config(machine).set_up(ram);
     set_level_triggered(machine);
+    set_text_mode(machine);
     let (acpi, rsdp) = AcpiTables::new(ram).placed_at(ACPI);
     let smbios = SmbiosTables::new(ram).placed_at(SMBIOS);
     let memory = machine.memory();
