@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 our failure (one line `cowbox: …` on stderr), 2 wrong usage; a command
 //! may document more.
 
+pub mod console;
 mod img;
 
 use std::error::Error;

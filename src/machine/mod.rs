@@ -15,6 +15,8 @@ mod boot;
 use crate::bus::{NEVER, Tick};
 use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
 use crate::devices::BoardRequest;
+pub use crate::devices::ps2::Key;
+pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
 use crate::memory::{Memory, MemoryError};
 use board::{Board, BoardConfig, Drives, Roms};
 
