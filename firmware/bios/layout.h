@@ -56,7 +56,10 @@
 #define HOST_BRIDGE_PAM0 0x80000058
 #define HOST_BRIDGE_PAM3 0x8000005c
 #define I440FX_ID 0x12378086
-/* PAM1-PAM6: C0000-EFFFF readable and writable; PAM0: F0000-FFFFF. */
+/* PAM0 (F0000-FFFFF) and PAM5, PAM6 (E0000-EFFFF) readable and writable, for POST to stand on; the
+   others wait until a ROM at C0000 has been looked for (option_rom.c). */
+#define PAM_LOW_POST 0x00003000
+#define PAM_HIGH_POST 0x33330000
 #define PAM_LOW_RW 0x33333000
 #define PAM_HIGH_RW 0x33333333
 /* As POST leaves it. PAM5 (E0000-E7FFF) stays writable for the rings; PAM6: E8000-EBFFF is

@@ -100,8 +100,8 @@ protected_start:
     config_write $HOST_BRIDGE_ID, $-1, $0
     cmpl $I440FX_ID, %eax
     jne unknown_chipset
-    config_write $HOST_BRIDGE_PAM0, $0x000000ff, $PAM_LOW_RW
-    config_write $HOST_BRIDGE_PAM3, $0, $PAM_HIGH_RW
+    config_write $HOST_BRIDGE_PAM0, $0x000000ff, $PAM_LOW_POST
+    config_write $HOST_BRIDGE_PAM3, $0, $PAM_HIGH_POST
     movl $ROM_BASE + ROM_HIGH_OFFSET, %esi
     movl $ROM_BASE, %edi
     movl $ROM_SIZE / 4, %ecx

@@ -1,5 +1,6 @@
 /*
- * Option ROMs (PCI Local Bus 2.1, 6.3; Plug and Play BIOS 1.0A, 3): the VGA BIOS at C0000, and what
+ * Option ROMs (PCI Local Bus 2.1, 6.3; Plug and Play BIOS 1.0A, 3): the VGA BIOS at C0000, from the
+ * display's ROM BAR, from fw_cfg's vgaroms/..., or as the board has it there by itself; and what
  * the host offers as fw_cfg files genroms/..., from C8000 up. A ROM with a boot entry vector is asked
  * to boot before the disks (the host's own loader of kernels is one).
  */
@@ -22,6 +23,20 @@ static void start_rom(u32 base, pci_address address)
 {
     struct real_call call = {.eax = address, .edx = 0xffff, .ebx = 0xffff, .es = FIXED_SEGMENT};
     real_far_call(base >> 4, ROM_ENTRY, &call);
+}
+
+/* Puts RAM under C0000-DFFFF; a ROM that the board has at C0000 by itself is kept. */
+static void shadow_expansion_area(void)
+{
+    u8 *buffer = (u8 *)0x100000; /* RAM that nothing uses yet */
+    u32 size = rom_size((const u8 *)VIDEO_BASE);
+    if (size > VIDEO_SIZE)
+        size = 0;
+    memcpy(buffer, (const u8 *)VIDEO_BASE, size);
+    pci_write32(0, 0x58, (pci_read32(0, 0x58) & 0xff) | PAM_LOW_RW);
+    pci_write32(0, 0x5c, PAM_HIGH_RW);
+    memset((void *)VIDEO_BASE, 0, EXPANSION_END - VIDEO_BASE);
+    memcpy((void *)VIDEO_BASE, buffer, size);
 }
 
 static bool copy_rom(u32 base, u32 room, const u8 *from, const char *name)
@@ -71,7 +86,9 @@ void video_rom_start(void)
 {
     pci_address address = 0;
     bool display = pci_find_class(CLASS_VGA, &address);
-    if (!(display && video_rom_from_bar(address)) && !video_rom_from_file()) {
+    shadow_expansion_area();
+    if (!(display && video_rom_from_bar(address)) && !video_rom_from_file() &&
+        !rom_size((const u8 *)VIDEO_BASE)) {
         say("No VGA BIOS: no screen\n");
         return;
     }
