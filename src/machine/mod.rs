@@ -11,6 +11,8 @@
 
 pub mod board;
 mod boot;
+mod inlet;
+mod state;
 
 use crate::bus::{NEVER, Tick};
 use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
@@ -19,6 +21,8 @@ pub use crate::devices::ps2::Key;
 pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
 use crate::memory::{Memory, MemoryError};
 use board::{Board, BoardConfig, Drives, Roms};
+pub use inlet::{Event, Inlet, Recording, Stamped};
+pub use state::{StateError, StateHash};
 
 /// Why [`Machine::run`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,7 @@ pub struct Machine {
     blocks: BlockCache,
     memory: Memory,
     board: Board,
+    inlet: Inlet,
     on_reset: OnReset,
 }
 
@@ -69,6 +74,7 @@ impl Machine {
             blocks: BlockCache::default(),
             memory,
             board,
+            inlet: Inlet::default(),
             on_reset: OnReset::default(),
         })
     }
@@ -88,6 +94,16 @@ impl Machine {
         &mut self.board
     }
 
+    /// Where everything from outside enters.
+    pub fn inlet(&mut self) -> &mut Inlet {
+        &mut self.inlet
+    }
+
+    /// Lets `event` take effect before the next instruction.
+    pub fn feed(&mut self, event: Event) {
+        self.inlet.push(self.now(), event);
+    }
+
     /// Physical memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -101,15 +117,17 @@ impl Machine {
     /// Runs up to guest time `until`, or until the guest is done.
     pub fn run(&mut self, until: Tick) -> Outcome {
         while self.now() < until {
+            self.let_events_in();
             self.board.advance(&mut self.memory, self.cpu.now());
+            let limit = until.min(self.inlet.next_tick());
             let mut core = Core {
                 cpu: &mut self.cpu,
                 memory: &mut self.memory,
                 bus: &mut self.board,
             };
-            let outcome = match core.run(&mut self.blocks, until) {
+            let outcome = match core.run(&mut self.blocks, limit) {
                 Stop::Deadline => None,
-                Stop::Halted => self.skip_idle_time(until),
+                Stop::Halted => self.skip_idle_time(limit),
                 Stop::Requested => self.answer_requests(),
                 Stop::Shutdown => Some(Outcome::TripleFault),
                 Stop::Unimplemented => Some(Outcome::Unimplemented),
@@ -119,6 +137,22 @@ impl Machine {
             }
         }
         Outcome::Ran
+    }
+
+    /// Lets everything happen that is due from outside.
+    fn let_events_in(&mut self) {
+        while let Some(event) = self.inlet.take_due(self.cpu.now()) {
+            let (board, memory, now) = (&mut self.board, &mut self.memory, self.cpu.now());
+            match event {
+                Event::Serial(byte) => board.receive_serial(memory, now, byte),
+                Event::KeyDown(key) => board.press_key(memory, now, key),
+                Event::KeyUp(key) => board.release_key(memory, now, key),
+                Event::PowerButton => board.press_power_button(memory, now),
+                Event::ResetButton => self.reset(),
+                Event::Date(date) => board.set_date(memory, now, date),
+                Event::HostClock(tick) => self.cpu.flow.base = now.max(tick),
+            }
+        }
     }
 
     /// The CPU is halted: time jumps to the next deadline.

@@ -29,7 +29,7 @@ use crate::devices::pci::{IsaBridge, PciFunction};
 use crate::devices::ps2::Key;
 use crate::devices::vga::Vga;
 use crate::devices::{BoardRequest, Outlet, Remap};
-use crate::disk::Disks;
+use crate::disk::{Disks, DisksState};
 use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
 pub use config::{BoardConfig, Drives, Roms};
@@ -58,15 +58,6 @@ pub struct Board {
     /// What the machine has to do before the next instruction.
     stops: Vec<BoardRequest>,
     signals: Signals,
-}
-
-/// The part of a board that a saved machine holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct BoardState {
-    devices: Devices,
-    wiring: Wiring,
-    carried: Carried,
-    a20: bool,
 }
 
 impl Board {
@@ -215,6 +206,36 @@ impl Board {
         let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
         self.devices.cmos.set_date(&mut cx, date);
         self.settle(memory, now);
+    }
+
+    /// The devices, the wires and what the disks are doing, as bytes.
+    pub(super) fn save(&mut self) -> Vec<u8> {
+        self.wiring.disks.drain();
+        let disks = self.wiring.disks.state();
+        let latches = (self.carried, self.a20, self.remapped);
+        let state = (&self.devices, &self.wiring, latches, disks);
+        postcard::to_stdvec(&state).expect("plain data of known length can be encoded")
+    }
+
+    /// Takes over what [`Board::save`] gave. [`Board::lay_out_restored`] comes after it.
+    pub(super) fn restore(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        type State = (Devices, Wiring, (Carried, bool, bool), DisksState);
+        let (devices, wiring, latches, disks): State = postcard::from_bytes(bytes)?;
+        self.devices = devices;
+        (self.carried, self.a20, self.remapped) = latches;
+        self.wiring.restore(wiring, disks);
+        self.stops.clear();
+        Ok(())
+    }
+
+    /// Lays memory and tables out for the restored registers. The CPU's restored translations
+    /// were made for that very map.
+    pub(super) fn lay_out_restored(&mut self, memory: &mut Memory) {
+        let remapped = self.remapped;
+        self.lay_out(memory);
+        self.remapped = remapped;
+        self.wiring.update_next_deadline();
+        self.update_signals();
     }
 
     /// After anything touched a device: carries wires, messages and requests where they belong.

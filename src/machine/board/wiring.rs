@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::{IrqLines, Messages, NEVER, Tick};
 use crate::devices::{BoardRequest, Cx, Outlet};
-use crate::disk::{Completion, DiskId, Disks};
+use crate::disk::{Completion, DiskId, Disks, DisksState};
 use crate::memory::Memory;
 
 /// A device that can be woken, and its place in the list of deadlines. Of two that are due at
@@ -112,6 +112,18 @@ impl Wiring {
         }
         self.deadlines[slot as usize] = NEVER;
         Some(Due::Device(slot))
+    }
+
+    /// Takes over saved wires and deadlines, and what the disks were doing. The outlet stays.
+    pub(super) fn restore(&mut self, saved: Self, disks: DisksState) {
+        let outlet = std::mem::take(&mut self.outlet);
+        let here = std::mem::take(&mut self.disks);
+        *self = Self {
+            disks: here,
+            outlet,
+            ..saved
+        };
+        self.disks.restore(disks);
     }
 
     /// Pulls every wire down and forgets what is under way. The disks finish what they were
