@@ -6,4 +6,5 @@
 )]
 
 mod model;
+mod qemu;
 mod scratch;

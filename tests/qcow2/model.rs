@@ -215,9 +215,9 @@ fn random_requests_leave_what_a_flat_disk_would_hold() {
         plain(Version::V2, 4096, 16, 1 << 20, None),
     ];
     for (number, case) in cases.iter().enumerate() {
-        for seed in 0..3 {
+        for seed in 0..2 {
             eprintln!("case {number} seed {seed}");
-            run(case, seed, 400);
+            run(case, seed, 300);
         }
     }
 }

@@ -14,10 +14,9 @@ use crate::storage::{Allocation, Durability, Storage};
 /// Why two groups of host writes must not change places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Barrier {
-    /// Data and raised refcounts are durable before an L2 or L1 entry refers to the clusters.
+    /// Data, new L2 tables and raised refcounts are durable before an entry refers to the
+    /// clusters.
     ClusterBeforeReference,
-    /// An L2 table is durable before an L1 entry refers to it.
-    L2BeforeL1,
     /// A refcount block is durable before the refcount table refers to it.
     BlockBeforeTable,
     /// A new refcount table is durable before the header refers to it.
@@ -158,7 +157,6 @@ impl Barrier {
     fn text(self) -> &'static str {
         match self {
             Self::ClusterBeforeReference => "data before its mapping",
-            Self::L2BeforeL1 => "L2 table before its L1 entry",
             Self::BlockBeforeTable => "refcount block before its table entry",
             Self::TableBeforeHeader => "refcount table before the header",
             Self::HeaderBeforeRelease => "header before freed tables",

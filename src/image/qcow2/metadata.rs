@@ -4,19 +4,21 @@
 //! made in memory and written back in stages; the order of the stages *is* the crash consistency:
 //!
 //! ```text
-//!   1 refcount blocks (raised counts), new blocks      data of new clusters (written earlier)
-//!        ── barrier ──
+//!   1 refcount blocks (raised counts)      written earlier: data of new clusters, new refcount
+//!                                          blocks, new L2 tables (empty, or copies)
+//!        ── barrier (only if there are entries for new blocks)
 //!   2 refcount table entries of new blocks
-//!        ── barrier: clusters and counts before references ──
-//!   3 L2 slices
-//!        ── barrier: L2 tables before L1 entries ──
-//!   4 L1 entries
+//!        ── barrier: clusters, counts and tables before references ──
+//!   3 L2 slices and L1 entries
 //!        ── barrier: cleared references before reuse ──
-//!   5 lowered counts of released clusters
+//!   4 lowered counts of released clusters
 //! ```
 //!
+//! L2 slices and L1 entries need no order between them: a new table was whole before the barrier,
+//! so an L1 entry without the slices that follow shows the guest what it saw before.
+//!
 //! A stage with nothing to do costs nothing, so an allocating write and a flush are two host
-//! flushes. A count is lowered only in stage 5, so whatever is in the refcount cache before is
+//! flushes. A count is lowered only in stage 4, so whatever is in the refcount cache before is
 //! safe to write at any time. Format description, "Cluster mapping".
 
 use std::collections::BTreeSet;
@@ -333,7 +335,7 @@ impl Metadata {
             || self.space.pending_releases() > 0
     }
 
-    /// Stages 1 to 4. Everything that was changed is written, not yet durable.
+    /// Stages 1 to 3. Everything that was changed is written, not yet durable.
     pub(super) fn write_back(&mut self) -> Result<()> {
         let written = self.write_stages();
         self.sealing(written)
@@ -349,9 +351,6 @@ impl Metadata {
         if self.l2.is_dirty() || !self.l1_dirty.is_empty() {
             self.host.barrier(Barrier::ClusterBeforeReference)?;
             self.l2.write_dirty(&self.host, "an L2 table")?;
-        }
-        if !self.l1_dirty.is_empty() {
-            self.host.barrier(Barrier::L2BeforeL1)?;
             self.write_l1()?;
         }
         Ok(())
@@ -367,7 +366,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Stage 5, after [`Self::write_back`] and a barrier, with no request under way.
+    /// Stage 4, after [`Self::write_back`] and a barrier, with no request under way.
     pub(super) fn apply_releases(&mut self) -> Result<()> {
         let applied = self.space.apply_releases();
         self.sealing(applied)

@@ -39,6 +39,8 @@ mod metadata;
 mod open;
 mod overlap;
 
+#[cfg(test)]
+mod power_cut;
 mod read;
 mod refcount;
 pub mod repair;

@@ -1,0 +1,427 @@
+//! Power cuts: every host write and flush of a workload is recorded, and states that a disk could
+//! be left in are opened, checked and read.
+//!
+//! Between two flushes any subset of the writes may persist, and a write may tear at a sector. The
+//! oracle: the image opens; a check finds leaks at most (and missing COPIED flags, which cost
+//! nothing); and each sector of the guest holds what the last completed flush covered or something
+//! the guest wrote there later. To prove that the oracle sees violations, each barrier is left out
+//! in turn, and the run must fail.
+
+use std::sync::Arc;
+
+use super::address::GuestOffset;
+use super::create::{CreateOptions, create};
+use super::geometry::Version;
+use super::header::{AT_REFCOUNT_TABLE, BITMAPS, Header};
+use super::host::Barrier;
+use super::repair::check_storage;
+use super::{Parameters, Purpose, Qcow2, Writing, compress};
+use crate::image::{Image, RawAccess, RawImage, ZeroMode};
+use crate::storage::record::Event;
+use crate::storage::{MemoryStorage, RecordingStorage, Storage};
+
+const SECTOR: usize = 512;
+/// What a sector that was there before, in the image or its backing image, says it was written by.
+const BASE: u32 = 1;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    version: Version,
+    cluster_size: u64,
+    refcount_bits: u32,
+    sectors: usize,
+    backed: bool,
+    ops: usize,
+}
+
+/// What the guest did; the marks in the log say when.
+enum Op {
+    /// Sectors from a first to a last, by a writer number; 0 writes zeros.
+    Write(std::ops::Range<usize>, u32),
+    Discard(std::ops::Range<usize>),
+    Flush,
+}
+
+/// A sector that says who wrote it, and where.
+fn sector(writer: u32, number: usize) -> [u8; SECTOR] {
+    let mut bytes = [0; SECTOR];
+    if writer != 0 {
+        for word in bytes.as_chunks_mut::<8>().0 {
+            *word = ((u64::from(writer) << 32) | number as u64).to_le_bytes();
+        }
+    }
+    bytes
+}
+
+fn pattern(writer: u32, range: std::ops::Range<usize>) -> Vec<u8> {
+    range.flat_map(|number| sector(writer, number)).collect()
+}
+
+fn base(case: &Case) -> Option<Arc<dyn Image>> {
+    let bytes = pattern(BASE, 0..case.sectors / 2);
+    let storage = Arc::new(MemoryStorage::new(bytes));
+    case.backed.then(|| {
+        Arc::new(RawImage::new(storage, RawAccess::ReadOnly, None).unwrap()) as Arc<dyn Image>
+    })
+}
+
+fn open(storage: Arc<dyn Storage>, case: &Case) -> crate::image::Result<Qcow2> {
+    let header = Header::read(&*storage, Purpose::Contents)?;
+    let backing = base(case);
+    let with = Parameters {
+        writing: Writing::Allowed,
+        password: None,
+        backing,
+        path: None,
+    };
+    Qcow2::open(storage, header, with)
+}
+
+/// Runs a workload; gives what it did and what reached the host.
+fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>, Vec<Event>) {
+    let fresh = MemoryStorage::new(Vec::new());
+    let size = (case.sectors * SECTOR) as u64;
+    let (version, cluster_size) = (case.version, case.cluster_size);
+    let refcount_bits = case.refcount_bits;
+    let options = CreateOptions {
+        size,
+        version,
+        cluster_size,
+        refcount_bits,
+        ..CreateOptions::default()
+    };
+    create(&fresh, &options).unwrap();
+    let fresh = Arc::new(fresh);
+    let image = open(Arc::clone(&fresh) as Arc<dyn Storage>, case).unwrap();
+    image
+        .write_at(&pattern(BASE, 0..case.sectors / 4), 0)
+        .unwrap();
+    image.close().unwrap();
+    let mut start = fresh.to_vec();
+    if version == Version::V3 {
+        start[95] = u8::try_from(BITMAPS).unwrap();
+    }
+    let storage = Arc::new(RecordingStorage::new(start.clone()));
+    let image = open(Arc::clone(&storage) as Arc<dyn Storage>, case).unwrap();
+    *image.host.broken.lock().unwrap() = broken;
+    let mut random = Random(seed);
+    let mut ops = Vec::new();
+    for writer in (BASE + 1..).take(case.ops) {
+        storage.mark(ops.len() as u64);
+        ops.push(step(&image, case, &mut random, writer));
+        storage.mark(ops.len() as u64);
+    }
+    (start, ops, storage.events())
+}
+
+fn step(image: &Qcow2, case: &Case, random: &mut Random, writer: u32) -> Op {
+    let start = random.below(case.sectors as u64) as usize;
+    let longest = (case.sectors / 20).min(200);
+    let len = 1 + random.below(longest as u64) as usize;
+    let range = start..(start + len).min(case.sectors);
+    let (offset, bytes) = ((start * SECTOR) as u64, (range.len() * SECTOR) as u64);
+    match random.below(12) {
+        0..=5 => {
+            image
+                .write_at(&pattern(writer, range.clone()), offset)
+                .unwrap();
+            Op::Write(range, writer)
+        }
+        6 => {
+            image
+                .write_zeroes(offset, bytes, ZeroMode::MayUnmap)
+                .unwrap();
+            Op::Write(range, 0)
+        }
+        7 | 8 => {
+            image.discard(offset, bytes).unwrap();
+            Op::Discard(range)
+        }
+        9 => compressed(image, case, start, writer),
+        _ => {
+            image.flush().unwrap();
+            Op::Flush
+        }
+    }
+}
+
+fn compressed(image: &Qcow2, case: &Case, start: usize, writer: u32) -> Op {
+    let per_cluster = case.cluster_size as usize / SECTOR;
+    let first = start / per_cluster * per_cluster;
+    let range = first..first + per_cluster;
+    let stream = compress(&pattern(writer, range.clone())).unwrap();
+    match image.write_compressed(GuestOffset((first * SECTOR) as u64), &stream) {
+        Ok(()) => Op::Write(range.start..range.end.min(case.sectors), writer),
+        Err(_) => Op::Write(0..0, writer),
+    }
+}
+
+/// For each sector, the writers whose data a power cut may leave there.
+struct Allowed {
+    /// What it saw at first.
+    first: Vec<Vec<u32>>,
+    /// What the guest sees, one of these.
+    now: Vec<Vec<u32>>,
+    /// What it saw at the last flush, and everything since.
+    after_cut: Vec<Vec<u32>>,
+}
+
+impl Allowed {
+    fn new(case: &Case) -> Self {
+        let below = |n| n < case.sectors / 4 || case.backed && n < case.sectors / 2;
+        let first: Vec<Vec<u32>> = (0..case.sectors)
+            .map(|n| vec![if below(n) { BASE } else { 0 }])
+            .collect();
+        Self {
+            now: first.clone(),
+            after_cut: first.clone(),
+            first,
+        }
+    }
+
+    fn begin(&mut self, op: &Op) {
+        match op {
+            Op::Write(range, writer) => self.change(range, |now| *now = vec![*writer]),
+            Op::Discard(range) => self.change(range, |now| now.push(0)),
+            Op::Flush => {}
+        }
+    }
+
+    fn change(&mut self, range: &std::ops::Range<usize>, how: impl Fn(&mut Vec<u32>)) {
+        for number in range.clone() {
+            how(&mut self.now[number]);
+            let now = self.now[number].clone();
+            self.after_cut[number].extend(now);
+        }
+    }
+
+    fn end(&mut self, op: &Op) {
+        if let Op::Flush = op {
+            self.after_cut.clone_from(&self.now);
+        }
+    }
+}
+
+/// Applies part of an event: all of it, or a random selection of its sectors.
+fn apply(state: &mut Vec<u8>, event: &Event, torn: Option<&mut Random>) {
+    let (offset, bytes) = match event {
+        Event::Write(offset, bytes) => (*offset as usize, bytes.clone()),
+        Event::Zero(offset, len) => (*offset as usize, vec![0; *len as usize]),
+        Event::Discard(offset, len) => {
+            let end = (state.len() as u64).min(offset + len);
+            (
+                *offset as usize,
+                vec![0; end.saturating_sub(*offset) as usize],
+            )
+        }
+        Event::SetLen(len) => return state.resize(*len as usize, 0),
+        Event::Flush | Event::Mark(_) => return,
+    };
+    if state.len() < offset + bytes.len() {
+        state.resize(offset + bytes.len(), 0);
+    }
+    let Some(random) = torn else {
+        state[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        return;
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = ((offset + at) / SECTOR * SECTOR + SECTOR - offset).min(bytes.len());
+        if random.below(2) == 0 {
+            state[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
+        }
+        at = end;
+    }
+}
+
+/// One state after a cut: what was durable, and any part of what came after.
+fn cut(durable: &[u8], pending: &[Event], random: &mut Random) -> Vec<u8> {
+    let mut state = durable.to_vec();
+    let kept = 1 + random.below(9);
+    for event in pending {
+        match random.below(10) {
+            n if n < kept => apply(&mut state, event, None),
+            n if n == kept => apply(&mut state, event, Some(random)),
+            _ => {}
+        }
+    }
+    state
+}
+
+/// What is wrong with the state after a cut.
+fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
+    let bitmaps_valid = u64::from(state[95]) & BITMAPS != 0;
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(state));
+    let report = check_storage(Arc::clone(&storage), None).map_err(|e| e.to_string())?;
+    if report.corruptions > report.copied_missing {
+        return Err(format!("check: {:?}", report.messages));
+    }
+    let image = open(storage, case).map_err(|e| format!("open: {e}"))?;
+    let mut disk = vec![0; case.sectors * SECTOR];
+    image
+        .read_at(&mut disk, 0)
+        .map_err(|e| format!("read: {e}"))?;
+    for (number, found) in disk.as_chunks::<SECTOR>().0.iter().enumerate() {
+        // Bitmaps that count as right must not have missed a change.
+        let may = if bitmaps_valid {
+            &allowed.first
+        } else {
+            &allowed.after_cut
+        };
+        let may = &may[number];
+        if !may.iter().any(|&writer| *found == sector(writer, number)) {
+            return Err(format!(
+                "sector {number} is none of {may:?}: {:?}",
+                &found[..8]
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Judges states at the writes of a workload where what is not yet durable is `worth_it`; gives
+/// how many states there were and the first violation.
+fn explore(
+    case: &Case,
+    seed: u64,
+    broken: Option<Barrier>,
+    worth_it: impl Fn(&[Event]) -> bool,
+) -> (usize, Option<String>) {
+    let (mut durable, ops, events) = record(case, seed, broken);
+    let mut random = Random(seed ^ 0xc0ffee);
+    let mut allowed = Allowed::new(case);
+    let (mut pending, mut states): (Vec<Event>, usize) = (Vec::new(), 0);
+    let (mut begun, mut ended) = (0, 0);
+    let cuts = |random: &mut Random, events: usize| random.below(1 + events as u64 / 8) == 0;
+    for event in &events {
+        match event {
+            Event::Mark(n) if *n as usize == begun && begun < ops.len() && begun == ended => {
+                allowed.begin(&ops[begun]);
+                begun += 1;
+            }
+            Event::Mark(_) => {
+                allowed.end(&ops[ended]);
+                ended += 1;
+            }
+            Event::Flush => {
+                pending
+                    .iter()
+                    .for_each(|event| apply(&mut durable, event, None));
+                pending.clear();
+            }
+            _ => pending.push(event.clone()),
+        }
+        if matches!(event, Event::Mark(_)) && !cuts(&mut random, pending.len()) {
+            continue;
+        }
+        if !worth_it(&pending) {
+            continue;
+        }
+        states += 1;
+        let state = cut(&durable, &pending, &mut random);
+        if let Err(why) = judge(state, case, &allowed) {
+            return (states, Some(format!("seed {seed}, op {begun}: {why}")));
+        }
+    }
+    (states, None)
+}
+
+fn cases() -> [Case; 6] {
+    let v3 = Version::V3;
+    let case = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
+        version,
+        cluster_size,
+        refcount_bits,
+        sectors,
+        backed,
+        ops,
+    };
+    [
+        case(v3, 512, 64, 400, true, 60),
+        case(v3, 4096, 16, 1000, true, 50),
+        case(v3, 4096, 1, 1000, false, 50),
+        case(v3, 65536, 16, 2000, true, 30),
+        case(Version::V2, 512, 16, 300, false, 60),
+        case(Version::V2, 4096, 16, 800, true, 50),
+    ]
+}
+
+/// A disk whose refcount table has to grow several times.
+fn growing() -> Case {
+    let version = Version::V3;
+    Case {
+        version,
+        cluster_size: 512,
+        refcount_bits: 64,
+        sectors: 9000,
+        backed: false,
+        ops: 60,
+    }
+}
+
+/// Whether the header is being switched over to a new refcount table.
+fn switches_table(pending: &[Event]) -> bool {
+    let at_switch = |event: &Event| matches!(event, Event::Write(AT_REFCOUNT_TABLE, _));
+    pending.iter().any(at_switch)
+}
+
+#[test]
+fn no_power_cut_corrupts_an_image_or_loses_what_was_flushed() {
+    let mut states = 0;
+    for case in cases() {
+        for seed in 0..2 {
+            let (judged, violation) = explore(&case, seed, None, |_| true);
+            assert_eq!(violation, None);
+            states += judged;
+        }
+    }
+    let (judged, violation) = explore(&growing(), 0, None, switches_table);
+    assert_eq!(violation, None);
+    states += judged;
+    println!("{states} states after a power cut, none bad");
+    assert!(states > 1000, "{states} states are too few");
+}
+
+#[test]
+fn the_oracle_sees_each_barrier_that_is_missing() {
+    let all = [
+        Barrier::ClusterBeforeReference,
+        Barrier::ClearedBeforeReuse,
+        Barrier::FlagBeforeChange,
+        Barrier::GuestFlush,
+    ];
+    for broken in all {
+        let mut runs = (0..20).flat_map(|seed| cases().map(|case| (case, seed)));
+        let seen = runs.find_map(|(case, seed)| explore(&case, seed, Some(broken), |_| true).1);
+        assert!(seen.is_some(), "nobody noticed that {broken:?} was missing");
+    }
+}
+
+#[test]
+fn the_oracle_sees_each_barrier_that_is_missing_while_refcounts_grow() {
+    for broken in [Barrier::TableBeforeHeader, Barrier::HeaderBeforeRelease] {
+        let mut seeds = 0..20;
+        let seen = seeds.find_map(|s| explore(&growing(), s, Some(broken), switches_table).1);
+        assert!(seen.is_some(), "nobody noticed that {broken:?} was missing");
+    }
+    let mut seeds = 0..5;
+    let broken = Some(Barrier::BlockBeforeTable);
+    let seen = seeds.find_map(|seed| explore(&growing(), seed, broken, |_| true).1);
+    assert!(
+        seen.is_some(),
+        "nobody noticed that BlockBeforeTable was missing"
+    );
+}

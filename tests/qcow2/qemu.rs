@@ -1,0 +1,521 @@
+//! Both directions against QEMU's tools: what they write we read, check and compare, and what we
+//! write they do. Without qemu-img and qemu-io these tests say so and check nothing.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use cowbox::image::compare::{Comparison, compare};
+use cowbox::image::convert::{ConvertOptions, Storing, convert};
+use cowbox::image::qcow2::create::CreateOptions;
+use cowbox::image::qcow2::geometry::Version;
+use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, ZeroMode};
+
+use crate::scratch::{Random, Scratch};
+
+fn run(program: &str, args: &[&str]) -> Output {
+    Command::new(program).args(args).output().unwrap()
+}
+
+/// Runs one of QEMU's tools, which must succeed.
+fn qemu(program: &str, args: &[&str]) -> String {
+    let output = run(program, args);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {text}{errors}"
+    );
+    text
+}
+
+/// Whether QEMU's tools are there; says so if not.
+fn tools() -> bool {
+    let there = Command::new("qemu-img").arg("--version").output().is_ok();
+    if !there {
+        println!("skipped: qemu-img is not installed");
+    }
+    there
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn open(path: &Path) -> Arc<dyn Image> {
+    image::open(path, &OpenOptions::default()).unwrap()
+}
+
+fn assert_clean(path: &Path) {
+    qemu("qemu-img", &["check", "-f", "qcow2", text(path)]);
+    let report = image::check(path, &OpenOptions::read_only(), None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (report.corruptions, report.leaks),
+        (0, 0),
+        "{:?}",
+        report.messages
+    );
+}
+
+/// The rows of the matrix: version, cluster size, refcount bits.
+const MATRIX: [(Version, u64, u32); 9] = [
+    (Version::V2, 512, 16),
+    (Version::V2, 65536, 16),
+    (Version::V3, 512, 64),
+    (Version::V3, 1024, 1),
+    (Version::V3, 4096, 2),
+    (Version::V3, 16384, 4),
+    (Version::V3, 65536, 8),
+    (Version::V3, 65536, 16),
+    (Version::V3, 2 << 20, 32),
+];
+
+const SIZE: u64 = 6 << 20;
+
+fn compat(version: Version) -> &'static str {
+    match version {
+        Version::V2 => "0.10",
+        Version::V3 => "1.1",
+    }
+}
+
+/// Backing files: none, shorter, as long, longer.
+const BACKING: [Option<u64>; 4] = [None, Some(SIZE / 3), Some(SIZE), Some(SIZE * 2)];
+
+fn make_backing(scratch: &Scratch, len: u64) {
+    let bytes = Random(len).bytes(len as usize);
+    std::fs::write(scratch.path("base"), bytes).unwrap();
+}
+
+#[test]
+fn images_that_qemu_wrote_are_read_checked_and_compared() {
+    if !tools() {
+        return;
+    }
+    for (number, (version, cluster, bits)) in MATRIX.into_iter().enumerate() {
+        let scratch = Scratch::new(&format!("qemu-writes-{number}"));
+        let file = scratch.path("image.qcow2");
+        let options = format!(
+            "compat={},cluster_size={cluster},refcount_bits={bits}",
+            compat(version)
+        );
+        let size = SIZE.to_string();
+        let backing = BACKING[number % BACKING.len()];
+        let mut create = vec!["create", "-q", "-f", "qcow2", "-o", &options];
+        if let Some(len) = backing {
+            make_backing(&scratch, len);
+            create.extend(["-b", "base", "-F", "raw"]);
+        }
+        qemu("qemu-img", &[&create[..], &[text(&file), &size]].concat());
+        let mut random = Random(number as u64);
+        let mut io = vec!["-f".to_owned(), "qcow2".to_owned()];
+        for _ in 0..25 {
+            let start = random.below(SIZE / 512) * 512;
+            let len = (1 + random.below(200)) * 512;
+            let len = len.min(SIZE - start);
+            let command = match random.below(6) {
+                0 => format!("write -z {start} {len}"),
+                1 => format!("discard {start} {len}"),
+                _ => format!("write -P {} {start} {len}", random.below(256)),
+            };
+            io.extend(["-c".to_owned(), command]);
+        }
+        let cluster_start = random.below(SIZE / cluster) * cluster;
+        io.extend([
+            "-c".to_owned(),
+            format!("write -c -P 7 {cluster_start} {cluster}"),
+        ]);
+        io.push(text(&file).to_owned());
+        run(
+            "qemu-io",
+            &io.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+        let flat = scratch.path("flat");
+        qemu(
+            "qemu-img",
+            &[
+                "convert",
+                "-f",
+                "qcow2",
+                "-O",
+                "raw",
+                text(&file),
+                text(&flat),
+            ],
+        );
+        let raw = OpenOptions::read_only().with_format(Some(Format::Raw));
+        let flat = image::open(&flat, &raw).unwrap();
+        let ours = image::open(&file, &OpenOptions::read_only()).unwrap();
+        assert_eq!(
+            compare(&*ours, &*flat).unwrap(),
+            Comparison::Same,
+            "row {number}"
+        );
+        assert_clean(&file);
+    }
+}
+
+#[test]
+fn images_that_we_wrote_are_read_checked_and_compared_by_qemu() {
+    if !tools() {
+        return;
+    }
+    for (number, (version, cluster_size, refcount_bits)) in MATRIX.into_iter().enumerate() {
+        let scratch = Scratch::new(&format!("we-write-{number}"));
+        let file = scratch.path("image.qcow2");
+        let backing = BACKING[(number + 1) % BACKING.len()];
+        if let Some(len) = backing {
+            make_backing(&scratch, len);
+        }
+        let options = CreateOptions {
+            size: SIZE,
+            version,
+            cluster_size,
+            refcount_bits,
+            backing: backing.map(|_| ("base".to_owned(), "raw".to_owned())),
+            ..CreateOptions::default()
+        };
+        image::create(&file, Format::Qcow2, &options).unwrap();
+        let image = open(&file);
+        let mut random = Random(number as u64);
+        for _ in 0..60 {
+            let start = random.below(SIZE / 512) * 512;
+            let len = ((1 + random.below(200)) * 512).min(SIZE - start);
+            match random.below(6) {
+                0 => image.write_zeroes(start, len, ZeroMode::MayUnmap).unwrap(),
+                1 => image.discard(start, len).unwrap(),
+                2 => image.flush().unwrap(),
+                _ => image.write_at(&random.bytes(len as usize), start).unwrap(),
+            }
+        }
+        let mut expected = vec![0; SIZE as usize];
+        image.read_at(&mut expected, 0).unwrap();
+        image.close().unwrap();
+        drop(image);
+        let flat = scratch.path("flat");
+        qemu(
+            "qemu-img",
+            &[
+                "convert",
+                "-f",
+                "qcow2",
+                "-O",
+                "raw",
+                text(&file),
+                text(&flat),
+            ],
+        );
+        assert!(std::fs::read(&flat).unwrap() == expected, "row {number}");
+        assert_clean(&file);
+    }
+}
+
+#[test]
+fn compressed_images_go_both_ways() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("compressed");
+    let (raw, ours, theirs) = (
+        scratch.path("raw"),
+        scratch.path("ours"),
+        scratch.path("theirs"),
+    );
+    let mut random = Random(5);
+    let mut bytes: Vec<u8> = (0..(3 << 20) + 512 * 3)
+        .map(|i: u32| (i / 700) as u8)
+        .collect();
+    bytes[100_000..300_000].fill(0);
+    bytes[1 << 20..(1 << 20) + 200_000].copy_from_slice(&random.bytes(200_000));
+    std::fs::write(&raw, &bytes).unwrap();
+    let source = image::open(
+        &raw,
+        &OpenOptions::read_only().with_format(Some(Format::Raw)),
+    )
+    .unwrap();
+    for cluster_size in [512, 4096, 65536, 2 << 20] {
+        let options = CreateOptions {
+            size: source.size(),
+            cluster_size,
+            ..CreateOptions::default()
+        };
+        image::create(&ours, Format::Qcow2, &options).unwrap();
+        let target = open(&ours);
+        let how = ConvertOptions {
+            storing: Storing::Compressed,
+            ..ConvertOptions::default()
+        };
+        convert(&*source, &*target, how, &mut |_| {}).unwrap();
+        drop(target);
+        assert_clean(&ours);
+        qemu(
+            "qemu-img",
+            &[
+                "compare",
+                "-f",
+                "raw",
+                "-F",
+                "qcow2",
+                text(&raw),
+                text(&ours),
+            ],
+        );
+        let cluster = format!("cluster_size={cluster_size}");
+        let to = ["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &cluster];
+        qemu(
+            "qemu-img",
+            &[&to[..], &[text(&raw), text(&theirs)]].concat(),
+        );
+        let theirs = image::open(&theirs, &OpenOptions::read_only()).unwrap();
+        assert_eq!(compare(&*source, &*theirs).unwrap(), Comparison::Same);
+    }
+}
+
+#[test]
+fn a_write_to_an_image_with_a_snapshot_leaves_the_snapshot_intact() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("snapshot");
+    let file = scratch.path("image.qcow2");
+    let name = text(&file);
+    qemu("qemu-img", &["create", "-q", "-f", "qcow2", name, "8M"]);
+    qemu("qemu-io", &["-f", "qcow2", "-c", "write -P 1 0 4M", name]);
+    qemu("qemu-img", &["snapshot", "-c", "before", name]);
+    let image = open(&file);
+    image.write_at(&[2; 300_000], 100_000).unwrap();
+    image.discard(1 << 20, 1 << 20).unwrap();
+    image.flush().unwrap();
+    image.write_at(&[3; 5000], 2 << 20).unwrap();
+    image.close().unwrap();
+    drop(image);
+    assert_clean(&file);
+    let read = [
+        "-f",
+        "qcow2",
+        "-c",
+        "read -P 2 100000 300000",
+        "-c",
+        "read -P 3 2M 5000",
+        name,
+    ];
+    assert!(!qemu("qemu-io", &read).contains("failed"));
+    qemu("qemu-img", &["snapshot", "-a", "before", name]);
+    let before = qemu("qemu-io", &["-f", "qcow2", "-c", "read -P 1 0 4M", name]);
+    assert!(!before.contains("failed"), "{before}");
+}
+
+#[test]
+fn a_bitmap_is_marked_stale_before_the_first_write() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("bitmap");
+    let file = scratch.path("image.qcow2");
+    let name = text(&file);
+    qemu("qemu-img", &["create", "-q", "-f", "qcow2", name, "8M"]);
+    qemu(
+        "qemu-img",
+        &["bitmap", "--add", "-f", "qcow2", name, "dirty"],
+    );
+    drop(open(&file));
+    assert_eq!(
+        std::fs::read(&file).unwrap()[95],
+        1,
+        "opening alone changes nothing"
+    );
+    let image = open(&file);
+    image.write_at(&[1; 512], 0).unwrap();
+    image.close().unwrap();
+    assert_eq!(std::fs::read(&file).unwrap()[95], 0);
+    drop(image);
+    let report = image::check(&file, &OpenOptions::read_only(), None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(report.corruptions, 0, "{:?}", report.messages);
+}
+
+#[test]
+fn an_image_that_was_not_closed_gets_its_refcounts_rebuilt() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("dirty");
+    let file = scratch.path("image.qcow2");
+    let name = text(&file);
+    let lazy = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-o",
+        "lazy_refcounts=on",
+        name,
+        "8M",
+    ];
+    qemu("qemu-img", &lazy);
+    // qemu-io is ended in the middle by its own signal: the refcounts are never written.
+    let io = [
+        "-f",
+        "qcow2",
+        "-c",
+        "write -P 9 1M 3M",
+        "-c",
+        "flush",
+        "-c",
+        "sigraise 9",
+        name,
+    ];
+    run("qemu-io", &io);
+    assert_eq!(
+        std::fs::read(&file).unwrap()[79] & 1,
+        1,
+        "the dirty bit is set"
+    );
+    let image = open(&file);
+    let mut found = vec![0; 3 << 20];
+    image.read_at(&mut found, 1 << 20).unwrap();
+    assert!(found.iter().all(|&byte| byte == 9));
+    image.write_at(&[1; 1 << 20], 5 << 20).unwrap();
+    image.close().unwrap();
+    drop(image);
+    assert_clean(&file);
+}
+
+#[test]
+fn each_side_refuses_an_image_that_the_other_is_writing() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("locks");
+    let file = scratch.path("image.qcow2");
+    let name = text(&file);
+    qemu("qemu-img", &["create", "-q", "-f", "qcow2", name, "8M"]);
+    let image = open(&file);
+    let refused = run("qemu-img", &["info", name]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("lock"));
+    qemu("qemu-img", &["info", "-U", name]);
+    let again = image::open(&file, &OpenOptions::read_only()).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Locked);
+    drop(image);
+    let mut writer = Command::new("qemu-io")
+        .args(["-f", "qcow2", "-c", "write 0 4k", "-c", "sleep 3000", name])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let refused = (0..100).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        image::open(&file, &OpenOptions::default()).err()
+    });
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let refused = refused.unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Locked);
+    let holder = format!("qemu-io (process {})", writer.id());
+    assert!(refused.to_string().contains(&holder), "{refused}");
+}
+
+#[test]
+fn a_committed_overlay_equals_what_it_showed() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("commit");
+    let (base, top) = (scratch.path("base.qcow2"), scratch.path("top.qcow2"));
+    qemu(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", text(&base), "8M"],
+    );
+    qemu(
+        "qemu-io",
+        &["-f", "qcow2", "-c", "write -P 1 0 6M", text(&base)],
+    );
+    let to = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        "base.qcow2",
+        "-F",
+        "qcow2",
+        text(&top),
+    ];
+    qemu("qemu-img", &to);
+    let image = open(&top);
+    image.write_at(&[2; 70_000], 1 << 20).unwrap();
+    image
+        .write_zeroes(3 << 20, 1 << 20, ZeroMode::MayUnmap)
+        .unwrap();
+    image.write_at(&[4; 512], (8 << 20) - 512).unwrap();
+    let mut expected = vec![0; 8 << 20];
+    image.read_at(&mut expected, 0).unwrap();
+    drop(image);
+    let after = image::commit::Afterwards::Empty;
+    image::commit::commit(&top, &OpenOptions::default(), after, &mut |_| {}).unwrap();
+    for file in [&base, &top] {
+        let mut found = vec![0; 8 << 20];
+        image::open(file, &OpenOptions::read_only())
+            .unwrap()
+            .read_at(&mut found, 0)
+            .unwrap();
+        assert!(found == expected, "{}", file.display());
+        assert_clean(file);
+    }
+    let check = qemu("qemu-img", &["map", "--output=json", text(&top)]);
+    assert!(
+        !check.contains("\"depth\": 0, \"present\": true"),
+        "the overlay is empty: {check}"
+    );
+}
+
+#[test]
+fn legacy_encryption_agrees_with_qemu() {
+    if !tools() {
+        return;
+    }
+    let scratch = Scratch::new("aes");
+    let (file, flat) = (scratch.path("image.qcow2"), scratch.path("flat"));
+    let options = CreateOptions {
+        size: 2 << 20,
+        encryption: cowbox::image::qcow2::create::Encryption::Aes,
+        ..CreateOptions::default()
+    };
+    image::create(&file, Format::Qcow2, &options).unwrap();
+    let missing = image::open(&file, &OpenOptions::default()).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Password);
+    let password = Some("geheim".to_owned());
+    let image = image::open(
+        &file,
+        &OpenOptions {
+            password,
+            ..OpenOptions::default()
+        },
+    )
+    .unwrap();
+    let data = Random(3).bytes(600 * 512);
+    image.write_at(&data, 512 * 77).unwrap();
+    drop(image);
+    let secret = "secret,id=s,data=geheim";
+    let source = format!(
+        "driver=qcow2,encrypt.key-secret=s,file.filename={}",
+        text(&file)
+    );
+    let args = [
+        "convert",
+        "--object",
+        secret,
+        "--image-opts",
+        "-O",
+        "raw",
+        &source,
+        text(&flat),
+    ];
+    qemu("qemu-img", &args);
+    let found = std::fs::read(&flat).unwrap();
+    assert!(found[512 * 77..512 * 677] == data[..]);
+    assert!(found[..512 * 77].iter().all(|&byte| byte == 0));
+}
