@@ -2,13 +2,13 @@
 //! the binary.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::{Access, Allocation, Durability, LockError, Occupancy, Storage};
 
 /// Bytes in memory, either owned and growing or borrowed from the binary and read-only.
-#[derive(Debug)]
 pub struct MemoryStorage {
     bytes: RwLock<Cow<'static, [u8]>>,
 }
@@ -39,6 +39,12 @@ impl MemoryStorage {
 
     fn change(&self) -> RwLockWriteGuard<'_, Cow<'static, [u8]>> {
         self.bytes.write().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryStorage({} bytes)", self.get().len())
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
+mod attacks;
 mod model;
 mod qemu;
 mod scratch;

@@ -155,7 +155,9 @@ mod tests {
 
     #[test]
     fn a_cluster_survives_compression() {
-        let data: Vec<u8> = (0..65536u32).map(|i| (i / 100) as u8).collect();
+        let data: Vec<u8> = (0..65536usize)
+            .map(|i| (i / 100).to_le_bytes()[0])
+            .collect();
         let stream = compress(&data).unwrap();
         let mut back = vec![0; data.len()];
         decompress(&stream, &mut back).unwrap();

@@ -110,9 +110,9 @@ impl Compression {
     }
 }
 
-/// Whether `start`, the first bytes of a file, are those of a qcow2 image.
+/// Whether `start`, the first bytes of a file, are those of a qcow2 image, of whatever version.
 pub fn is_qcow2(start: &[u8]) -> bool {
-    u32_at(start, 0) == Some(MAGIC) && matches!(u32_at(start, 4), Some(2 | 3))
+    u32_at(start, 0) == Some(MAGIC)
 }
 
 impl Header {

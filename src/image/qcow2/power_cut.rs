@@ -6,6 +6,10 @@
 //! nothing); and each sector of the guest holds what the last completed flush covered or something
 //! the guest wrote there later. To prove that the oracle sees violations, each barrier is left out
 //! in turn, and the run must fail.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a test's own small numbers"
+)]
 
 use std::sync::Arc;
 
