@@ -1,4 +1,10 @@
 //! Instructions against their specification and, where the host can run them, against the host.
 
 #[cfg(target_arch = "x86_64")]
+mod guest;
+#[cfg(target_arch = "x86_64")]
+mod native_code;
+#[cfg(target_arch = "x86_64")]
 mod native_float;
+#[cfg(target_arch = "x86_64")]
+mod native_x87;

@@ -85,7 +85,7 @@ impl Machine {
             self.cpu.fpu.set_mmx(n, value);
         }
         self.cpu.flags.set_bits(before.flags as u32);
-        let op = lower(instruction, CodeSize::Bits64);
+        let op = lower(instruction, &[], CodeSize::Bits64);
         let mut core = Core {
             cpu: &mut self.cpu,
             memory: &mut self.memory,

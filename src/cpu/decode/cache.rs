@@ -276,7 +276,7 @@ fn decode_run(bytes: &[u8], code: CodeSize) -> Vec<Op> {
         if decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
-        ops.push(lower(&instruction, code));
+        ops.push(lower(&instruction, bytes, code));
         if ends_block(&instruction) {
             break;
         }
@@ -287,5 +287,5 @@ fn decode_run(bytes: &[u8], code: CodeSize) -> Vec<Op> {
 
 /// The first instruction of `bytes`, which hold enough of them for any.
 fn decode_one(bytes: &[u8], code: CodeSize) -> Op {
-    lower(&decoder(bytes, code).decode(), code)
+    lower(&decoder(bytes, code).decode(), bytes, code)
 }

@@ -4,18 +4,23 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::op::{Op, Repeat};
 use crate::cpu::exec;
+use crate::cpu::fpu;
 use crate::cpu::mode::CodeSize;
 use crate::cpu::regs::{BIAS, BIAS_VALUE, BLOCK_IP, HIGH_BYTE, ZERO};
 use crate::cpu::segment::{CS, DS, ES, FLAT, FLAT_STACK, FS, GS, SS};
 
-/// Packs `instruction`, decoded as if the block started at address 0, for code of size
+/// Packs `instruction`, decoded from `bytes` as if they started at address 0, for code of size
 /// `code`.
-pub fn lower(instruction: &Instruction, code: CodeSize) -> Op {
+pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize) -> Op {
     let next = instruction.next_ip() as u8;
     let run = exec::handler(instruction);
     let mut op = Op::new(run, instruction.code(), next, instruction.len() as u8);
     set_registers(&mut op, instruction);
     set_immediates(&mut op, instruction);
+    if is_x87(instruction.code()) {
+        let own = bytes.get(instruction.ip() as usize..).unwrap_or_default();
+        op.immediate = fpu::opcode(own).into();
+    }
     set_memory(&mut op, instruction, code);
     op.set_repeat(match () {
         () if instruction.has_repne_prefix() => Repeat::NotEqual,
@@ -148,6 +153,11 @@ fn number(register: Register) -> u8 {
         _ if register.is_gpr8() => register as u8 - Register::SPL as u8 + 4,
         _ => register.number() as u8,
     }
+}
+
+/// Whether an encoding is one of the x87's: its first byte is D8h to DFh.
+fn is_x87(code: Code) -> bool {
+    (Code::Fadd_m32fp as u16..=Code::Fcomip_st0_sti as u16).contains(&(code as u16))
 }
 
 fn is_memory(kind: OpKind) -> bool {

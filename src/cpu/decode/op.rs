@@ -26,7 +26,7 @@ pub struct Op {
     pub run: Handler,
     /// The immediate operand, sign-extended; of near branches the target relative to the
     /// block's start; of far pointers `selector << 32 | offset`; of MOV with an absolute
-    /// address that address.
+    /// address that address; of x87 instructions FOP.
     pub immediate: u64,
     /// The displacement of the memory operand; with base [`crate::cpu::regs::BLOCK_IP`] it
     /// counts from the block's start.

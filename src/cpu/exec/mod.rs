@@ -49,6 +49,7 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     shift::handler,
     muldiv::handler,
     bits::handler,
+    super::fpu::handler,
     super::simd::handler,
     string::handler,
     far::handler,

@@ -4,13 +4,13 @@
 //! Operands come from a fixed seed, half of them from the edges of their formats. Set
 //! `COWBOX_FLOAT_CASES` for the number of cases per instruction (default 200000).
 
-mod operands;
+pub(crate) mod operands;
 mod sse;
 mod transcendental;
 mod x87;
 
 /// Cases for each instruction.
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     let wish = std::env::var("COWBOX_FLOAT_CASES").ok();
     wish.and_then(|text| text.parse().ok()).unwrap_or(200_000)
 }

@@ -3,21 +3,21 @@
 use cowbox::cpu::fpu::soft::Float80;
 
 /// A xorshift generator.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         (self.next() >> 11) % limit
     }
 
@@ -47,7 +47,7 @@ impl Random {
         }
     }
 
-    pub(super) fn float32(&mut self) -> u32 {
+    pub(crate) fn float32(&mut self) -> u32 {
         let exponent = match self.below(3) {
             0 => self.below(256),
             _ => self.exponent(0xff),
@@ -56,12 +56,12 @@ impl Random {
         (sign | exponent << 23 | self.pattern() >> 41) as u32
     }
 
-    pub(super) fn float64(&mut self) -> u64 {
+    pub(crate) fn float64(&mut self) -> u64 {
         self.below(2) << 63 | self.exponent(0x7ff) << 52 | self.pattern() >> 12
     }
 
     /// Any 80-bit encoding, unsupported ones among them.
-    pub(super) fn float80(&mut self) -> Float80 {
+    pub(crate) fn float80(&mut self) -> Float80 {
         let exponent = self.exponent(0x7fff);
         let integer = match exponent {
             0 => self.below(2),
@@ -72,7 +72,7 @@ impl Random {
     }
 
     /// A control word: all roundings and precisions; half of them mask everything.
-    pub(super) fn control_word(&mut self) -> u16 {
+    pub(crate) fn control_word(&mut self) -> u16 {
         let masks = if self.below(2) == 0 {
             0x3f
         } else {

@@ -89,6 +89,17 @@ pub struct Env {
 }
 
 impl Env {
+    /// Everything masked, extended precision, to the nearest.
+    pub(crate) const PLAIN: Self = Self {
+        rounding: Rounding::Nearest,
+        precision: 64,
+        masks: exception::ALL,
+        daz: false,
+        ftz: false,
+        flags: 0,
+        rounded_up: false,
+    };
+
     /// The environment of an x87 instruction under control word `fcw`.
     #[must_use]
     #[inline(always)]

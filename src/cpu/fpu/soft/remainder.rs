@@ -21,8 +21,9 @@ pub enum Quotient {
 pub struct Remainder {
     /// The new ST(0).
     pub value: Float80,
-    /// Low bits of the quotient (of which C0, C3, C1 show bits 2, 1, 0); meaningless if partial.
-    pub quotient: u64,
+    /// Low bits of the quotient, of which C0, C3, C1 show bits 2, 1, 0; zero if partial. `None`
+    /// where there is none: NaNs and invalid operations leave C0 and C3.
+    pub quotient: Option<u64>,
     /// The reduction is not complete (C2): repeat the instruction.
     pub partial: bool,
 }
@@ -31,7 +32,15 @@ impl Remainder {
     fn complete(value: Float80, quotient: u64) -> Self {
         Self {
             value,
-            quotient,
+            quotient: Some(quotient),
+            partial: false,
+        }
+    }
+
+    fn without_quotient(value: Float80) -> Self {
+        Self {
+            value,
+            quotient: None,
             partial: false,
         }
     }
@@ -40,13 +49,13 @@ impl Remainder {
 /// The remainder of `a / b`.
 pub fn remainder(env: &mut Env, a: Unpacked, b: Unpacked, rule: Quotient) -> Remainder {
     if let Some(nan) = nan_result(env, &a, &b) {
-        return Remainder::complete(nan, 0);
+        return Remainder::without_quotient(nan);
     }
     if a.is_infinite() || b.is_zero() {
-        return Remainder::complete(invalid(env), 0);
+        return Remainder::without_quotient(invalid(env));
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return Remainder::complete(Float80::INDEFINITE, 0);
+        return Remainder::without_quotient(Float80::INDEFINITE);
     }
     if a.is_zero() {
         return Remainder::complete(Float80::zero(a.sign), 0);
@@ -75,7 +84,7 @@ fn reduce(env: &mut Env, a: &Unpacked, b: &Unpacked, rule: Quotient) -> Remainde
         let value = pack(env, a.sign, a.exp - step, rest);
         return Remainder {
             value,
-            quotient: 0,
+            quotient: Some(0),
             partial: true,
         };
     }

@@ -1,0 +1,199 @@
+//! FCOM FUCOM FCOMI FUCOMI FICOM FTST in all their forms, and FXAM.
+//! Intel SDM volume 1, section 8.3.6.
+
+use super::operand::{Double, Dword, Next, Operand, Register, Single, Word};
+use super::soft::compare::{Relation, compare, compare_quiet};
+use super::soft::{Class, Env, Format, Unpacked};
+use super::state::status::{C0, C1, C2, C3, CONDITIONS};
+use super::unit::StackFault;
+use crate::cpu::decode::Op;
+use crate::cpu::{Core, Exec, Handler, flags};
+use iced_x86::{Code, Instruction, MemorySize, Mnemonic};
+use std::cmp::Ordering;
+
+/// Which NaNs raise IE.
+trait Rule {
+    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation;
+}
+
+/// FCOM: all of them.
+struct Ordered;
+/// FUCOM: only signaling ones.
+struct Unordered;
+
+impl Rule for Ordered {
+    #[inline(always)]
+    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation {
+        compare(env, x, y)
+    }
+}
+
+impl Rule for Unordered {
+    #[inline(always)]
+    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation {
+        compare_quiet(env, x, y)
+    }
+}
+
+/// Where the result goes.
+trait Report {
+    fn report(core: &mut Core<'_>, relation: Relation);
+}
+
+/// C3, C2 and C0.
+struct Conditions;
+/// ZF, PF and CF.
+struct Eflags;
+
+impl Report for Conditions {
+    #[inline(always)]
+    fn report(core: &mut Core<'_>, relation: Relation) {
+        let conditions = match relation {
+            Some(Ordering::Greater) => 0,
+            Some(Ordering::Less) => C0,
+            Some(Ordering::Equal) => C3,
+            None => C3 | C2 | C0,
+        };
+        core.cpu.fpu.set_conditions(C3 | C2 | C0, conditions);
+    }
+}
+
+impl Report for Eflags {
+    #[inline(always)]
+    fn report(core: &mut Core<'_>, relation: Relation) {
+        core.cpu
+            .flags
+            .set_arithmetic(eflags(relation), flags::ARITHMETIC);
+    }
+}
+
+/// A relation as (U)COMISx and F(U)COMI leave it in EFLAGS.
+#[inline(always)]
+fn eflags(relation: Relation) -> u32 {
+    match relation {
+        Some(Ordering::Greater) => 0,
+        Some(Ordering::Less) => flags::CF,
+        Some(Ordering::Equal) => flags::ZF,
+        None => flags::ZF | flags::PF | flags::CF,
+    }
+}
+
+/// Compares ST(0) with the source. True: go on and pop.
+#[inline(always)]
+fn relate<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
+    core.enter_x87()?;
+    let y = S::read(core, op)?;
+    core.note(op);
+    S::note(core, op);
+    let fpu = &core.cpu.fpu;
+    let Some(y) = y.filter(|_| !fpu.is_empty(0)) else {
+        let masked = core.stack_fault(StackFault::Underflow);
+        T::report(core, None);
+        return Ok(masked);
+    };
+    let mut env = fpu.env();
+    let x = fpu.st(0).unpack(&env);
+    let relation = R::relate(&mut env, x, y);
+    // The result is there even if an unmasked exception keeps the stack as it is.
+    T::report(core, relation);
+    Ok(core.settle(&env))
+}
+
+fn once<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec {
+    relate::<R, S, T>(core, op)?;
+    Ok(())
+}
+
+fn and_pop<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec {
+    if relate::<R, S, T>(core, op)? {
+        core.cpu.fpu.pop();
+    }
+    Ok(())
+}
+
+fn and_pop_both<R: Rule>(core: &mut Core<'_>, op: &Op) -> Exec {
+    if relate::<R, Next, Conditions>(core, op)? {
+        core.cpu.fpu.pop();
+        core.cpu.fpu.pop();
+    }
+    Ok(())
+}
+
+/// Plus zero, as FTST's operand.
+struct Nought;
+
+impl Operand for Nought {
+    fn read(_: &mut Core<'_>, _: &Op) -> Exec<Option<Unpacked>> {
+        Ok(Some(Unpacked::from_integer(0)))
+    }
+
+    fn note(_: &mut Core<'_>, _: &Op) {}
+}
+
+/// FXAM: the class of ST(0), and its sign in C1, empty or not.
+fn fxam(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.enter_x87()?;
+    core.note(op);
+    let fpu = &mut core.cpu.fpu;
+    let value = fpu.st(0);
+    let unpacked = value.unpack(&fpu.env());
+    let class = match unpacked.class {
+        _ if fpu.is_empty(0) => C3 | C0,
+        Class::Unsupported => 0,
+        Class::Quiet | Class::Signaling => C0,
+        Class::Infinity => C2 | C0,
+        Class::Zero => C3,
+        Class::Finite if unpacked.denormal => C3 | C2,
+        Class::Finite => C2,
+    };
+    let sign = if value.is_negative() { C1 } else { 0 };
+    fpu.set_conditions(CONDITIONS, class | sign);
+    Ok(())
+}
+
+/// The handlers of FCOM and FICOM for the source that the encoding names.
+fn by_source(instruction: &Instruction) -> Option<Handler> {
+    match instruction.memory_size() {
+        _ if instruction.op_count() == 2 => Some(once::<Ordered, Register, Conditions>),
+        MemorySize::Float32 => Some(once::<Ordered, Single, Conditions>),
+        MemorySize::Float64 => Some(once::<Ordered, Double, Conditions>),
+        MemorySize::Int16 => Some(once::<Ordered, Word, Conditions>),
+        MemorySize::Int32 => Some(once::<Ordered, Dword, Conditions>),
+        _ => None,
+    }
+}
+
+/// The same, popping.
+fn by_source_pop(instruction: &Instruction) -> Option<Handler> {
+    match instruction.memory_size() {
+        _ if instruction.op_count() == 2 => Some(and_pop::<Ordered, Register, Conditions>),
+        MemorySize::Float32 => Some(and_pop::<Ordered, Single, Conditions>),
+        MemorySize::Float64 => Some(and_pop::<Ordered, Double, Conditions>),
+        MemorySize::Int16 => Some(and_pop::<Ordered, Word, Conditions>),
+        MemorySize::Int32 => Some(and_pop::<Ordered, Dword, Conditions>),
+        _ => None,
+    }
+}
+
+/// The handlers of this file.
+pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
+    match instruction.mnemonic() {
+        Mnemonic::Fcom | Mnemonic::Ficom => return by_source(instruction),
+        Mnemonic::Fcomp | Mnemonic::Ficomp => return by_source_pop(instruction),
+        _ => {}
+    }
+    let handler: Handler = match instruction.code() {
+        Code::Fcompp => and_pop_both::<Ordered>,
+        Code::Fucom_st0_sti => once::<Unordered, Register, Conditions>,
+        Code::Fucomp_st0_sti => and_pop::<Unordered, Register, Conditions>,
+        Code::Fucompp => and_pop_both::<Unordered>,
+        Code::Fcomi_st0_sti => once::<Ordered, Register, Eflags>,
+        Code::Fcomip_st0_sti => and_pop::<Ordered, Register, Eflags>,
+        Code::Fucomi_st0_sti => once::<Unordered, Register, Eflags>,
+        Code::Fucomip_st0_sti => and_pop::<Unordered, Register, Eflags>,
+        Code::Ftst => once::<Ordered, Nought, Conditions>,
+        Code::Fxam => fxam,
+        _ => return None,
+    };
+    Some(handler)
+}
