@@ -226,7 +226,8 @@ static bool identify(struct channel *channel, unsigned unit, uint16_t words[256]
     if (status == 0 || status == 0xFF || status & BUSY)
         return false;
     out8((uint16_t)(channel->base + COMMAND), IDENTIFY_DEVICE);
-    status = wait_ready(channel);
+    wait_ready(channel);
+    status = in8((uint16_t)(channel->base + STATUS)); /* and no interrupt stays pending */
     if (status & (BUSY | ERROR) || !(status & DRQ))
         return false;
     in16_block((uint16_t)(channel->base + DATA), words, 256);
