@@ -1,11 +1,16 @@
 //! The thread that does a disk's host I/O, one request after the other.
 //!
+//! Whoever has the *turn* takes the next request: the worker when it is woken, or the machine
+//! itself when it has to wait anyway and the worker has not come round yet. An idle guest's
+//! request is then carried out without a change of threads, and one at a time, in the order of
+//! submission, it is in any case.
+//!
 //! A request is cut into pieces, so that one failing sector is found by trying the sectors of
 //! its piece singly: a drive has to say which sector failed. A panic inside the image code ends
 //! that request with a failure, and neither the worker nor the machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -16,70 +21,104 @@ use crate::image::{Image, ImageError, ZeroMode};
 /// How much is read or written at once.
 const PIECE: usize = 1 << 20;
 
-/// A running worker, or on a host that gives no threads, its work done inline.
+/// A disk's requests and the thread that carries them out. On a host that gives no thread, the
+/// machine carries them out when it waits for them.
 pub(super) struct Worker {
-    jobs: Option<Sender<(Tag, Request)>>,
+    jobs: Sender<(Tag, Request)>,
     done: Receiver<Completion>,
-    inline: Option<(Performer, Sender<Completion>)>,
+    shared: Arc<Shared>,
+    /// A word for each request; the worker ends when nobody can send one any more.
+    wake: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the worker and the machine share.
+struct Shared {
+    performer: Performer,
+    jobs: Receiver<(Tag, Request)>,
+    done: Sender<Completion>,
+    turn: Mutex<()>,
 }
 
 impl Worker {
     /// Starts a worker over `image`.
     pub(super) fn start(name: &str, image: Arc<dyn Image>, read_only: bool) -> Self {
-        let (jobs, take) = unbounded::<(Tag, Request)>();
-        let (give, done) = unbounded();
-        let performer = Performer { image, read_only };
-        let background = (performer.clone(), give.clone());
+        let (jobs, take_jobs) = unbounded();
+        let (give_done, done) = unbounded();
+        let (wake, woken) = unbounded();
+        let shared = Arc::new(Shared {
+            performer: Performer { image, read_only },
+            jobs: take_jobs,
+            done: give_done,
+            turn: Mutex::new(()),
+        });
+        let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(format!("disk {name}"))
             .spawn(move || {
-                let (performer, give) = background;
-                for (tag, request) in take {
-                    if give.send(performer.perform(tag, request)).is_err() {
-                        return;
-                    }
+                for () in woken {
+                    theirs.perform_next();
                 }
-            })
-            .ok();
+            });
         Self {
-            inline: thread.is_none().then_some((performer, give)),
-            jobs: Some(jobs),
+            jobs,
             done,
-            thread,
+            shared,
+            wake: Some(wake),
+            thread: thread.ok(),
         }
     }
 
     /// Hands over a request.
     pub(super) fn submit(&self, tag: Tag, request: Request) {
-        if let Some((performer, give)) = &self.inline {
-            // The receiver lives as long as `self`.
-            let _ = give.send(performer.perform(tag, request));
-        } else if let Some(jobs) = &self.jobs {
-            // A worker that is gone shows in `wait`.
-            let _ = jobs.send((tag, request));
-        }
+        // The receiver of jobs is in `shared`; without a worker nobody is to be woken.
+        let _ = self.jobs.send((tag, request));
+        let _ = self.wake.as_ref().map(|wake| wake.send(()));
     }
 
-    /// Waits for the next request to end; `None` if no more will.
+    /// Waits for the next request to end. There is one under way.
     pub(super) fn wait(&self) -> Option<Completion> {
+        if let Ok(done) = self.done.try_recv() {
+            return Some(done);
+        }
+        if let Ok(turn) = self.shared.turn.try_lock() {
+            self.shared.perform(turn);
+        }
         self.done.recv().ok()
     }
 }
 
 impl Drop for Worker {
-    /// Lets the worker finish what it was given: a submitted write reaches the image.
+    /// Finishes what was submitted: a write reaches the image.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.wake = None;
         if let Some(thread) = self.thread.take() {
             // It catches its own panics; there is nothing to learn from the result.
             let _ = thread.join();
+        }
+        while !self.shared.jobs.is_empty() {
+            self.shared.perform_next();
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for the turn and carries out the next request, if it is still there.
+    fn perform_next(&self) {
+        // Nothing panics with the turn in hand: a request catches its panics.
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.perform(turn);
+    }
+
+    fn perform(&self, _turn: MutexGuard<'_, ()>) {
+        if let Ok((tag, request)) = self.jobs.try_recv() {
+            // The receiver goes only when the disk goes: then nobody wants to know.
+            let _ = self.done.send(self.performer.perform(tag, request));
         }
     }
 }
 
 /// Carries out requests on an image.
-#[derive(Clone)]
 struct Performer {
     image: Arc<dyn Image>,
     read_only: bool,
