@@ -216,3 +216,108 @@ fn tick_of(clock: u64) -> Tick {
     let ticks = u128::from(clock) * u128::from(TICKS_PER_SECOND);
     u64::try_from(ticks.div_ceil(u128::from(PM_TIMER_HZ))).unwrap_or(NEVER)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Workbench;
+
+    struct Host {
+        power: AcpiPm,
+        bench: Workbench,
+    }
+
+    impl Host {
+        /// In ACPI mode, as a kernel switches to it.
+        fn new() -> Self {
+            let mut host = Self {
+                power: AcpiPm::new(),
+                bench: Workbench::new(),
+            };
+            host.out(0xb2, Size::Byte, ACPI_ENABLE.into());
+            host
+        }
+
+        fn out(&mut self, port: u16, size: Size, value: u32) {
+            self.power.write(&mut self.bench.cx(), port, size, value);
+        }
+
+        fn read(&mut self, port: u16, size: Size) -> u32 {
+            self.power.read(&mut self.bench.cx(), port, size)
+        }
+
+        fn sci(&self) -> bool {
+            self.bench.irq.levels() & 1 << SCI_IRQ != 0
+        }
+    }
+
+    #[test]
+    fn smi_command_switches_acpi_mode_on_and_off() {
+        let mut host = Host::new();
+        assert_eq!(host.read(4, Size::Word), 1);
+        host.out(0xb2, Size::Byte, ACPI_DISABLE.into());
+        assert_eq!(host.read(4, Size::Word), 0);
+    }
+
+    #[test]
+    fn sleep_type_0_with_sleep_enable_powers_off() {
+        let mut host = Host::new();
+        host.out(4, Size::Word, 1);
+        assert!(host.bench.requests.is_empty());
+        host.out(4, Size::Word, 0x2001);
+        assert_eq!(host.bench.requests, [BoardRequest::PowerOff]);
+        assert_eq!(host.read(4, Size::Word), 1);
+    }
+
+    #[test]
+    fn another_sleep_type_is_told_and_ignored() {
+        let mut host = Host::new();
+        host.out(4, Size::Word, 0x2401);
+        assert!(host.bench.requests.is_empty());
+        assert_eq!(host.bench.outlet.misuse.len(), 1);
+    }
+
+    #[test]
+    fn power_button_raises_sci_until_its_status_is_written() {
+        let mut host = Host::new();
+        host.out(2, Size::Word, 0x0120);
+        host.power.press_power_button(&mut host.bench.cx());
+        assert!(host.sci());
+        assert_eq!(host.read(0, Size::Word), 0x0100);
+        host.out(1, Size::Byte, 0x01);
+        assert!(!host.sci());
+        assert_eq!(host.read(0, Size::Word), 0);
+    }
+
+    #[test]
+    fn the_timer_counts_24_bits_at_its_exact_rate() {
+        let mut host = Host::new();
+        host.bench.now = TICKS_PER_SECOND;
+        assert_eq!(host.read(8, Size::Dword), 3_579_545);
+        host.bench.now = 5 * TICKS_PER_SECOND;
+        assert_eq!(host.read(8, Size::Dword), 5 * 3_579_545 % (1 << 24));
+        assert_eq!(host.read(9, Size::Byte) & 0xff, 5 * 3_579_545 >> 8 & 0xff);
+    }
+
+    #[test]
+    fn timer_overflow_interrupts_whenever_the_top_bit_moves() {
+        let mut host = Host::new();
+        host.out(2, Size::Word, 1);
+        for half in 1..=3 {
+            assert_eq!(host.bench.deadline, tick_of(half << 23));
+            host.bench.now = host.bench.deadline;
+            host.power.expire(&mut host.bench.cx());
+            assert!(host.sci());
+            host.out(0, Size::Word, 1);
+            assert!(!host.sci());
+        }
+    }
+
+    #[test]
+    fn an_overflow_that_nobody_waits_for_shows_in_the_status() {
+        let mut host = Host::new();
+        assert_eq!(host.bench.deadline, NEVER);
+        host.bench.now = 3 * TICKS_PER_SECOND;
+        assert_eq!(host.read(0, Size::Word), 1);
+    }
+}

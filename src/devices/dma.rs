@@ -163,3 +163,40 @@ impl PortIo for Dma {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Workbench;
+
+    fn out(dma: &mut Dma, port: u16, value: u32) {
+        dma.write(&mut Workbench::new().cx(), port, Size::Byte, value);
+    }
+
+    fn read(dma: &mut Dma, port: u16) -> u32 {
+        dma.read(&mut Workbench::new().cx(), port, Size::Byte)
+    }
+
+    #[test]
+    fn address_and_count_read_back_byte_by_byte() {
+        let mut dma = Dma::new();
+        out(&mut dma, 0x0c, 0);
+        for (port, byte) in [(0x04, 0x34), (0x04, 0x12), (0xc6, 0xff), (0xc6, 0x01)] {
+            out(&mut dma, port, byte);
+        }
+        assert_eq!([read(&mut dma, 4), read(&mut dma, 4)], [0x34, 0x12]);
+        assert_eq!([read(&mut dma, 0xc6), read(&mut dma, 0xc6)], [0xff, 0x01]);
+    }
+
+    #[test]
+    fn pages_and_masks_are_kept_and_a_master_clear_masks_all() {
+        let mut dma = Dma::new();
+        out(&mut dma, 0x81, 0x5a);
+        assert_eq!(read(&mut dma, 0x81), 0x5a);
+        out(&mut dma, 0x0a, 2);
+        assert_eq!(read(&mut dma, 0x0f), 0xfb);
+        out(&mut dma, 0x0d, 0);
+        assert_eq!(read(&mut dma, 0x0f), 0xff);
+        assert_eq!(read(&mut dma, 0x08), 0);
+    }
+}

@@ -315,3 +315,108 @@ impl Timed for Hpet {
         self.update(cx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Workbench;
+
+    struct Host {
+        hpet: Hpet,
+        bench: Workbench,
+    }
+
+    impl Host {
+        fn new() -> Self {
+            Self {
+                hpet: Hpet::new(),
+                bench: Workbench::new(),
+            }
+        }
+
+        fn store(&mut self, offset: u64, size: Size, value: u64) {
+            self.hpet.write(&mut self.bench.cx(), offset, size, value);
+        }
+
+        fn load(&mut self, offset: u64, size: Size) -> u64 {
+            self.hpet.read(&mut self.bench.cx(), offset, size)
+        }
+
+        /// Waits for the deadline; the wires that rose.
+        fn expire(&mut self) -> u64 {
+            self.bench.irq.take_edges();
+            self.bench.now = self.bench.deadline;
+            self.bench.deadline = NEVER;
+            self.hpet.expire(&mut self.bench.cx());
+            self.bench.irq.take_edges().0
+        }
+    }
+
+    #[test]
+    fn the_counter_runs_at_ten_nanoseconds_while_enabled() {
+        let mut host = Host::new();
+        assert_eq!(host.load(0, Size::Qword), 0x0098_9680_8086_a201);
+        host.bench.now = 1000;
+        assert_eq!(host.load(0xf0, Size::Qword), 0);
+        host.store(0x10, Size::Dword, 1);
+        host.bench.now = 1995;
+        assert_eq!(host.load(0xf0, Size::Dword), 99);
+        host.store(0x10, Size::Dword, 0);
+        host.bench.now = 9000;
+        assert_eq!(host.load(0xf0, Size::Dword), 99);
+        host.store(0xf0, Size::Qword, 0xffff_ffff);
+        assert_eq!(host.load(0xf4, Size::Dword), 0);
+        host.store(0x10, Size::Dword, 1);
+        host.bench.now = 9010;
+        assert_eq!(host.load(0xf4, Size::Dword), 1);
+    }
+
+    #[test]
+    fn a_one_shot_match_makes_one_edge_as_linux_sets_it_up() {
+        let mut host = Host::new();
+        host.store(0x100, Size::Dword, 0x104);
+        host.store(0x10, Size::Dword, 3);
+        host.bench.now = 500;
+        host.store(0x108, Size::Dword, 150);
+        assert_eq!(host.bench.deadline, 1500);
+        assert_eq!(host.expire(), 1);
+        assert_eq!(host.bench.deadline, 1500 + 0xffff_ffff * 10);
+    }
+
+    #[test]
+    fn a_periodic_timer_keeps_its_period() {
+        let mut host = Host::new();
+        host.store(0x10, Size::Dword, 3);
+        host.store(0x120, Size::Dword, 0x14c);
+        host.store(0x128, Size::Dword, 1000);
+        host.store(0x128, Size::Dword, 250);
+        let mut ticks = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(host.expire(), 1 << 8);
+            ticks.push(host.bench.now);
+        }
+        assert_eq!(ticks, [10_000, 12_500, 15_000, 17_500]);
+    }
+
+    #[test]
+    fn a_level_interrupt_stays_until_its_status_is_cleared() {
+        let mut host = Host::new();
+        host.store(0x140, Size::Dword, 0x106 | 20 << 9);
+        host.store(0x148, Size::Dword, 10);
+        host.store(0x10, Size::Dword, 1);
+        host.expire();
+        assert_eq!(host.bench.irq.levels(), Wire::Pin(20).bit());
+        assert_eq!(host.load(0x20, Size::Dword), 4);
+        host.store(0x20, Size::Dword, 4);
+        assert_eq!(host.bench.irq.levels(), 0);
+        assert_eq!(host.load(0x20, Size::Dword), 0);
+    }
+
+    #[test]
+    fn legacy_replacement_is_told_to_the_board() {
+        let mut host = Host::new();
+        host.store(0x10, Size::Dword, 3);
+        assert!(host.hpet.replaces_legacy());
+        assert_eq!(host.bench.requests, [BoardRequest::Remap(Remap::Hpet)]);
+    }
+}

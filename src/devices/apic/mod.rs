@@ -2,6 +2,8 @@
 
 mod ioapic;
 mod local;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod vectors;
 
