@@ -6,6 +6,7 @@
 )]
 
 mod attacks;
+mod host_errors;
 mod model;
 mod qemu;
 mod scratch;
