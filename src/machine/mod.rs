@@ -12,6 +12,7 @@
 pub mod board;
 mod boot;
 mod inlet;
+pub mod picture;
 mod state;
 
 use crate::bus::{NEVER, Tick};

@@ -28,6 +28,7 @@ const IF: u8 = 0xa0;
 const RETURN: u8 = 0xa4;
 const ARG0: u8 = 0x68;
 
+const METHOD_SERIALIZED: u8 = 1 << 3;
 const PCI_CONFIG_SPACE: u8 = 2;
 const FIELD_BYTE_ACCESS: u8 = 1;
 
@@ -61,12 +62,12 @@ impl Aml {
         });
     }
 
-    /// `Method (name, arguments) { body }`
+    /// `Method (name, arguments, Serialized) { body }`: bodies create names
     pub(super) fn method(&mut self, name: &str, arguments: u8, body: impl FnOnce(&mut Self)) {
         self.bytes.push(METHOD);
         self.package_length(|aml| {
             aml.path(name);
-            aml.bytes.push(arguments & 7);
+            aml.bytes.push(arguments & 7 | METHOD_SERIALIZED);
             body(aml);
         });
     }

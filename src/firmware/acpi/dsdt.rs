@@ -121,7 +121,6 @@ fn link_device(aml: &mut Aml, (name, route, uid): (&str, &str, u64)) {
         link.name("_PRS", |a| a.resources(choices));
         let current = Resources::default().shared_interrupts(&[0]);
         link.name("BUFF", |a| a.resources(current));
-        link.dword_field("BUFF", INTERRUPT_OFFSET, "IRQW");
         link.method("_STA", 0, |method| {
             method.if_any_bit(&register, ROUTE_OFF, |a| {
                 a.ret(|a| a.integer(STA_PRESENT_DISABLED));
@@ -130,6 +129,7 @@ fn link_device(aml: &mut Aml, (name, route, uid): (&str, &str, u64)) {
         });
         link.method("_DIS", 0, |method| method.set_bits(&register, ROUTE_OFF));
         link.method("_CRS", 0, |method| {
+            method.dword_field("BUFF", INTERRUPT_OFFSET, "IRQW");
             method.store(&register, "IRQW");
             method.if_any_bit(&register, ROUTE_OFF, |a| {
                 a.clear("IRQW");
