@@ -31,21 +31,21 @@ pub(super) struct Opening {
 impl Opening {
     /// The options for an image of a given format, to be read.
     pub(super) fn reading(&self, format: Option<Format>) -> Result<OpenOptions, Box<dyn Error>> {
+        let sharing = match self.share {
+            true => Sharing::Everything,
+            false => Sharing::Readers,
+        };
         Ok(OpenOptions {
             read_only: true,
+            sharing,
             ..self.writing(format)?
         })
     }
 
-    /// The options for an image of a given format, to be changed.
+    /// The options for an image of a given format, to be changed: never shared, also with `-U`.
     pub(super) fn writing(&self, format: Option<Format>) -> Result<OpenOptions, Box<dyn Error>> {
         Ok(OpenOptions {
             format,
-            sharing: if self.share {
-                Sharing::Everything
-            } else {
-                Sharing::Readers
-            },
             backing: match self.backing_any {
                 true => BackingPolicy::Any,
                 false => BackingPolicy::SameDirectory,
