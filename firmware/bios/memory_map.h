@@ -15,7 +15,7 @@ struct memory_range {
 
 extern struct memory_range memory_map[MAX_MEMORY_RANGES];
 extern u16 memory_range_count;
-/* RAM from 1 MiB up, and from 4 GiB up, in KiB (64 KiB for the second): INT 15h 88h, E801h. */
+/* RAM from 1 MiB up to the first reserved range below 4 GiB, in KiB: INT 15h 88h, E801h. */
 extern u32 extended_memory_kib;
 
 #endif

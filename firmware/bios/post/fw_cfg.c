@@ -7,7 +7,7 @@
 enum { SELECTOR_PORT = 0x510, DATA_PORT = 0x511, DMA_PORT_HIGH = 0x514, DMA_PORT_LOW = 0x518 };
 enum { SIGNATURE = 0x00, IDENTIFICATION = 0x01, PROCESSORS = 0x05, FILE_DIRECTORY = 0x19 };
 enum { ID_DMA = 2 };
-enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SELECT = 8, DMA_WRITE = 16 };
+enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16 };
 
 /* A directory is the host's, but a broken one must not keep POST busy. */
 enum { MAX_FILES = 1024 };
@@ -63,8 +63,7 @@ bool fw_cfg_write(u16 selector, u32 offset, const void *from, u32 size)
 {
     if (!dma)
         return false;
-    u32 skip = 4; /* DMA_SKIP */
-    return dma_transfer((u32)selector << 16 | DMA_SELECT | skip, NULL, offset) &&
+    return dma_transfer((u32)selector << 16 | DMA_SELECT | DMA_SKIP, NULL, offset) &&
            dma_transfer(DMA_WRITE, (void *)from, size);
 }
 

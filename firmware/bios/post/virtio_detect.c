@@ -9,7 +9,7 @@
 
 enum { VENDOR = 0x1af4, TRANSITIONAL_BLOCK = 0x1001, MODERN_BLOCK = 0x1042 };
 enum { CAPABILITY_VENDOR = 9, STATUS_CAPABILITIES = 0x10, MAX_CAPABILITIES = 48 };
-enum { RING_SIZE = RING_END - RING_BASE, LEGACY_ALIGN = 4096 };
+enum { LEGACY_ALIGN = 4096 };
 
 /* A queue of four is enough for one request of three descriptors. */
 enum { SMALL_QUEUE = 4, RING_BYTES = 128, AVAILABLE_OFFSET = 64, USED_OFFSET = 80 };

@@ -141,8 +141,20 @@ u8 ata_transfer(const struct drive *drive, struct transfer *t)
     }
 }
 
-/* SRST resets both devices of the channel; READ MULTIPLE's setting survives it (ATA 6.5.4 leaves
-   that to SET FEATURES, so it is made again). */
+/* A reset may have undone SET MULTIPLE MODE (ATA 6.2, "software reset"): it is made again. */
+static u8 restore_multiple(const struct ata_drive *ata)
+{
+    u8 status;
+    u8 result = select(ata);
+    if (result != DISK_OK || !ata->multiple)
+        return result;
+    outb(ata->command_port + COUNT_REGISTER, ata->multiple);
+    outb(ata->command_port + COMMAND, 0xc6);
+    inb(ata->control_port);
+    return wait_not_busy(ata, COMMAND_TIMEOUT_MS, &status);
+}
+
+/* SRST is for the channel: both of its devices start anew. */
 u8 ata_reset(const struct drive *drive)
 {
     const struct ata_drive *ata = &drive->ata;
@@ -152,14 +164,16 @@ u8 ata_reset(const struct drive *drive)
     while (!timeout_expired(&pulse))
         ;
     outb(ata->control_port, CONTROL_NIEN);
-    u8 result = wait_not_busy(ata, RESET_TIMEOUT_MS, &status);
-    if (result != DISK_OK)
+    if (wait_not_busy(ata, RESET_TIMEOUT_MS, &status) != DISK_OK)
         return DISK_RESET_FAILED;
-    result = select(ata);
-    if (result != DISK_OK || !ata->multiple)
-        return result;
-    outb(ata->command_port + COUNT_REGISTER, ata->multiple);
-    outb(ata->command_port + COMMAND, 0xc6);
-    inb(ata->control_port);
-    return wait_not_busy(ata, COMMAND_TIMEOUT_MS, &status);
+    u8 result = DISK_OK;
+    for (u8 i = 0; i < drive_count; i++) {
+        const struct ata_drive *other = &drives[i].ata;
+        if (drives[i].kind != DRIVE_ATA || other->command_port != ata->command_port)
+            continue;
+        u8 restored = restore_multiple(other);
+        if (other == ata)
+            result = restored;
+    }
+    return result;
 }
