@@ -1,8 +1,10 @@
-//! The firmware: what is committed is what the sources give, and its services answer as they should.
+//! The firmware: what is committed is what the sources give, and its services answer as they
+//! should.
 //!
 //! The ROMs are rebuilt with the compiler at hand. Where it is the one in `firmware/TOOLCHAIN` they
-//! must be the same bytes; elsewhere the rebuilt ROM is booted. The committed ROM boots `firmware/checks.S`
-//! on QEMU, from each kind of disk. What a test needs and does not find (gcc, QEMU) it names.
+//! must be the same bytes; elsewhere the rebuilt ROM is booted. The committed ROM boots
+//! `firmware/checks.S` on QEMU, from each kind of disk. What a test needs and does not find (gcc,
+//! QEMU) it names.
 
 use std::fs;
 use std::path::{Path, PathBuf};

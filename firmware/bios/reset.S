@@ -3,7 +3,8 @@
  *
  * The CPU starts with CS.base = FFFF0000, in the copy of the ROM below 4 GiB, and this file stays
  * there (addresses below are offsets in that 64 KiB, or have ROM_HIGH_OFFSET added) until RAM has
- * been put under E0000-FFFFF and filled: before that the lower addresses may be ROM, RAM or nothing.
+ * been put under E0000-FFFFF and filled: before that the lower addresses may be ROM, RAM or
+ * nothing.
  *
  * CMOS 0Fh, the shutdown code of the PC/AT, tells a real reset from the 286's way of leaving
  * protected mode: 5 and 0Ah jump through 40:67, 9 returns from INT 15h/87h with the stack there.

@@ -5,7 +5,9 @@
  */
 #include "vga.h"
 
-enum { MAP_MASK = 2, CHARACTER_MAP = 3, MEMORY_MODE = 4, READ_PLANE = 4, MODE = 5, MISCELLANEOUS = 6 };
+enum {
+    MAP_MASK = 2, CHARACTER_MAP = 3, MEMORY_MODE = 4, READ_PLANE = 4, MODE = 5, MISCELLANEOUS = 6,
+};
 enum { CELL_BYTES = 32 };
 
 static const ROM u8 *rom_font(u8 height)

@@ -4,7 +4,9 @@
  */
 #include "vga.h"
 
-enum { SET_RESET = 0, ENABLE_SET_RESET = 1, FUNCTION = 3, READ_PLANE = 4, WRITE_MODE = 5, BIT_MASK = 8 };
+enum {
+    SET_RESET = 0, ENABLE_SET_RESET = 1, FUNCTION = 3, READ_PLANE = 4, WRITE_MODE = 5, BIT_MASK = 8,
+};
 enum { FUNCTION_XOR = 0x18, WRITE_THROUGH_LATCHES = 1, ALL_PLANES = 0x0f };
 enum { XOR = 0x80 };
 

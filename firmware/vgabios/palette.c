@@ -1,6 +1,6 @@
 /*
- * Colours: the DAC's contents for each kind of mode, and INT 10h AH=0Bh and 10h. DAC entries are six
- * bits each of red, green and blue.
+ * Colours: the DAC's contents for each kind of mode, and INT 10h AH=0Bh and 10h. DAC entries are
+ * six bits each of red, green and blue.
  */
 #include "vga.h"
 

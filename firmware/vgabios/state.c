@@ -1,6 +1,6 @@
 /*
- * What the display is and does: INT 10h AH=0Fh, 12h, 1Ah, 1Bh. A VGA with a colour display, 256 KiB,
- * and nothing beside it.
+ * What the display is and does: INT 10h AH=0Fh, 12h, 1Ah, 1Bh. A VGA with a colour display, 256
+ * KiB, and nothing beside it.
  */
 #include "vga.h"
 

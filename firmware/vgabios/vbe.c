@@ -1,7 +1,7 @@
 /*
  * VESA BIOS Extensions 2.0 on the Bochs display interface (ports 1CEh and 1CFh; Bochs, "VBE Display
- * HOWTO"): packed modes of 8, 16 and 32 bits, by linear frame buffer or by a bank of 64 KiB at A000.
- * An adapter without that interface answers "not supported", and stays a plain VGA.
+ * HOWTO"): packed modes of 8, 16 and 32 bits, by linear frame buffer or by a bank of 64 KiB at
+ * A000. An adapter without that interface answers "not supported", and stays a plain VGA.
  */
 #include "../bios/pci_config.h"
 #include "vga.h"

@@ -1,6 +1,6 @@
 /*
- * A boot disk that calls the BIOS's services and checks what they answer. Sector 0 loads the rest by
- * INT 13h; each check that fails ends the run with its number on the debug exit port 0xF4, and
+ * A boot disk that calls the BIOS's services and checks what they answer. Sector 0 loads the rest
+ * by INT 13h; each check that fails ends the run with its number on the debug exit port 0xF4, and
  * success with 0x31. The names of the checks that passed go to the debug port 0x402.
  *
  * Sectors 8-9 of the disk are for reading and writing; sector 8 holds 0x00 to 0xFF twice.

@@ -1,12 +1,14 @@
 /*
  * Option ROMs (PCI Local Bus 2.1, 6.3; Plug and Play BIOS 1.0A, 3): the VGA BIOS at C0000, from the
  * display's ROM BAR, from fw_cfg's vgaroms/..., or as the board has it there by itself; and what
- * the host offers as fw_cfg files genroms/..., from C8000 up. A ROM with a boot entry vector is asked
- * to boot before the disks (the host's own loader of kernels is one).
+ * the host offers as fw_cfg files genroms/..., from C8000 up. A ROM with a boot entry vector is
+ * asked to boot before the disks (the host's own loader of kernels is one).
  */
 #include "post.h"
 
-enum { VIDEO_BASE = 0xc0000, VIDEO_SIZE = 0x10000, EXPANSION_BASE = 0xc8000, EXPANSION_END = 0xe0000 };
+enum {
+    VIDEO_BASE = 0xc0000, VIDEO_SIZE = 0x10000, EXPANSION_BASE = 0xc8000, EXPANSION_END = 0xe0000,
+};
 enum { CLASS_VGA = 0x0300, ROM_ENABLE = 1, SIGNATURE = 0xaa55 };
 enum { ROM_SIZE_OFFSET = 2, ROM_ENTRY = 3, ROM_PNP = 0x1a };
 enum { PNP_BOOT_ENTRY = 0x1a };
@@ -118,7 +120,8 @@ void option_roms_start(void)
     if (base < video)
         base = (video + 0x7ff) & ~0x7ff;
     while (fw_cfg_next(&position, &file)) {
-        if (!text_starts(file.name, "genroms/") || !rom_from_file(&file, base, EXPANSION_END - base))
+        if (!text_starts(file.name, "genroms/") ||
+            !rom_from_file(&file, base, EXPANSION_END - base))
             continue;
         say("Option ROM %s\n", file.name);
         start_rom(base, 0);

@@ -1,7 +1,8 @@
 /*
- * ACPI tables, as the host hands them over: fw_cfg's file etc/table-loader is a list of commands that
- * say which files to load where, which fields in them are pointers, and which bytes are checksums
- * (QEMU, hw/acpi/bios-linker-loader.c describes the format; entries of 128 bytes, little-endian).
+ * ACPI tables, as the host hands them over: fw_cfg's file etc/table-loader is a list of commands
+ * that say which files to load where, which fields in them are pointers, and which bytes are
+ * checksums (QEMU, hw/acpi/bios-linker-loader.c describes the format; entries of 128 bytes,
+ * little-endian).
  *
  * The host's numbers are checked all the same: a command that reaches outside its file is refused,
  * and named, and the rest is carried out.
@@ -10,7 +11,10 @@
 
 enum { MAX_TABLE_FILES = 16, NAME_SIZE = 56, ZONE_FSEG = 2, MAX_ENTRIES = 1024 };
 
-enum { COMMAND_ALLOCATE = 1, COMMAND_ADD_POINTER = 2, COMMAND_ADD_CHECKSUM = 3, COMMAND_WRITE_POINTER = 4 };
+enum {
+    COMMAND_ALLOCATE = 1, COMMAND_ADD_POINTER = 2, COMMAND_ADD_CHECKSUM = 3,
+    COMMAND_WRITE_POINTER = 4,
+};
 
 struct entry {
     u32 command;

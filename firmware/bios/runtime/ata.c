@@ -1,7 +1,7 @@
 /*
- * ATA disks on the PIIX3's two channels, by PIO (ATA/ATAPI-6, 9.5 and 9.6; commands in 8). The device's
- * interrupt is off (nIEN) and its status polled. With READ MULTIPLE the drive hands over up to 128
- * sectors a block, and a block is one REP INSW.
+ * ATA disks on the PIIX3's two channels, by PIO (ATA/ATAPI-6, 9.5 and 9.6; commands in 8). The
+ * device's interrupt is off (nIEN) and its status polled. With READ MULTIPLE the drive hands over
+ * up to 128 sectors a block, and a block is one REP INSW.
  *
  * PIO rather than bus-master DMA: the caller may run in virtual-8086 mode, where the BIOS cannot
  * know the physical address behind a far pointer.
@@ -9,8 +9,13 @@
 #include "../timer.h"
 #include "disk.h"
 
-enum { DATA = 0, ERROR = 1, COUNT_REGISTER = 2, LBA_LOW = 3, LBA_MID = 4, LBA_HIGH = 5, DEVICE = 6, COMMAND = 7 };
-enum { STATUS_ERR = 0x01, STATUS_DRQ = 0x08, STATUS_DF = 0x20, STATUS_DRDY = 0x40, STATUS_BSY = 0x80 };
+enum {
+    DATA = 0, ERROR = 1, COUNT_REGISTER = 2, LBA_LOW = 3, LBA_MID = 4, LBA_HIGH = 5, DEVICE = 6,
+    COMMAND = 7,
+};
+enum {
+    STATUS_ERR = 0x01, STATUS_DRQ = 0x08, STATUS_DF = 0x20, STATUS_DRDY = 0x40, STATUS_BSY = 0x80,
+};
 enum { CONTROL_NIEN = 0x02, CONTROL_SRST = 0x04 };
 enum { ERROR_ABRT = 0x04, ERROR_IDNF = 0x10, ERROR_UNC = 0x40 };
 

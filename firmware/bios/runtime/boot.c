@@ -97,7 +97,8 @@ static u8 restart_on_key(struct registers *r)
 
 u8 int18(struct registers *r)
 {
-    announce("\nNo bootable disk. Attach a disk with a boot record, then press a key to restart.\n");
+    announce("\nNo bootable disk. Attach a disk with a boot record, "
+             "then press a key to restart.\n");
     bda.key_head = bda.key_tail;
     r->handler = (u32)restart_on_key;
     return WAIT;

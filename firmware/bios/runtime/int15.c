@@ -90,7 +90,8 @@ static bool memory_function(struct registers *r)
 }
 
 /* ES:SI: six descriptors, of which 2 is the source and 3 the destination; CX: words. The CPU is in
-   protected mode meanwhile, so this is not for virtual-8086 mode, whose monitors do it themselves. */
+   protected mode meanwhile, so this is not for virtual-8086 mode, whose monitors do it themselves.
+   */
 static bool move_block(struct registers *r)
 {
     extern void block_move(u32 descriptors, u32 words);

@@ -5,8 +5,10 @@
 #include "keymap.h"
 
 /* Rows by first scan code; 0 is a key without a character. */
-static const char base[] = "\0\33" "1234567890-=\b\t" "qwertyuiop[]\r\0" "asdfghjkl;'`\0\\" "zxcvbnm,./\0*\0 ";
-static const char shift[] = "\0\33" "!@#$%^&*()_+\b\0" "QWERTYUIOP{}\r\0" "ASDFGHJKL:\"~\0|" "ZXCVBNM<>?\0*\0 ";
+static const char base[] = "\0\33" "1234567890-=\b\t"
+    "qwertyuiop[]\r\0" "asdfghjkl;'`\0\\" "zxcvbnm,./\0*\0 ";
+static const char shift[] = "\0\33" "!@#$%^&*()_+\b\0"
+    "QWERTYUIOP{}\r\0" "ASDFGHJKL:\"~\0|" "ZXCVBNM<>?\0*\0 ";
 
 enum {
     FIRST_FUNCTION = 0x3b,
@@ -25,7 +27,9 @@ enum {
 
 /* The keypad 47-53: digits with Num Lock; the scan codes with Ctrl, of the cursor keys. */
 static const char keypad_digit[] = "789-456+1230.";
-static const u8 keypad_ctrl[] = {0x77, 0x8d, 0x84, 0x8e, 0x73, 0x8f, 0x74, 0x90, 0x75, 0x91, 0x76, 0x92, 0x93};
+static const u8 keypad_ctrl[] = {
+    0x77, 0x8d, 0x84, 0x8e, 0x73, 0x8f, 0x74, 0x90, 0x75, 0x91, 0x76, 0x92, 0x93,
+};
 
 static u16 pair(u8 scan, u8 character)
 {
