@@ -4,7 +4,9 @@
 //! may document more.
 
 pub mod console;
+mod demo;
 mod img;
+mod run;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -21,6 +23,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Boot the built-in demo guest.
+    Demo(demo::Demo),
+    /// Start a machine from disks or a kernel.
+    Run(Box<run::Run>),
     /// Create, inspect, check and convert disk images.
     Img(img::Img),
 }
@@ -30,7 +36,10 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let arguments = run::expand(std::env::args_os());
+    let outcome = match Cli::parse_from(arguments).command {
+        Command::Demo(demo) => demo.run(),
+        Command::Run(run) => run.run(),
         Command::Img(img) => img.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -44,7 +44,8 @@ pub use create::create;
 pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
 pub use open::{
-    BackingPolicy, OpenOptions, Sharing, WriteCache, check, open, open_storage, overlay, probe,
+    BackingPolicy, OpenOptions, Sharing, WriteCache, check, open, open_embedded, open_storage,
+    overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
 

@@ -13,7 +13,7 @@ use super::raw::RawAccess;
 use super::write_cache::WriteCached;
 use super::{ErrorKind, Format, Image, ImageError, RawImage, Result};
 use crate::storage::file::Mode;
-use crate::storage::{Access, FileStorage, LockError, Storage};
+use crate::storage::{Access, FileStorage, LockError, MemoryStorage, Storage};
 
 /// How an image is opened.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +121,11 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Image>> {
 /// in the current directory.
 pub fn open_storage(storage: Arc<dyn Storage>, options: &OpenOptions) -> Result<Arc<dyn Image>> {
     open_image(storage, None, options, &mut Seen::default())
+}
+
+/// Opens the image whose file is `bytes`, part of the program.
+pub fn open_embedded(bytes: &'static [u8], options: &OpenOptions) -> Result<Arc<dyn Image>> {
+    open_storage(Arc::new(MemoryStorage::from_static(bytes)), options)
 }
 
 /// A new image over `base` in an unnamed file in `directory`, which is gone when the image is

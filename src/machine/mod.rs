@@ -11,17 +11,22 @@
 
 pub mod board;
 mod boot;
+mod config;
 mod inlet;
 pub mod picture;
+mod report;
 mod state;
 
-use crate::bus::{NEVER, Tick};
+use crate::bus::NEVER;
+pub use crate::bus::{TICKS_PER_SECOND, Tick};
 use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
 use crate::devices::BoardRequest;
 pub use crate::devices::ps2::Key;
 pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
+pub use crate::firmware::{BootError, LinuxBoot};
 use crate::memory::{Memory, MemoryError};
 use board::{Board, BoardConfig, Drives, Roms};
+pub use config::{ConfigError, DiskBus, DiskConfig, MachineConfig};
 pub use inlet::{Event, Inlet, Recording, Stamped};
 pub use state::{StateError, StateHash};
 
@@ -63,6 +68,8 @@ pub struct Machine {
     board: Board,
     inlet: Inlet,
     on_reset: OnReset,
+    /// Ticks that passed while the CPU was halted.
+    idle: Tick,
 }
 
 impl Machine {
@@ -77,6 +84,7 @@ impl Machine {
             board,
             inlet: Inlet::default(),
             on_reset: OnReset::default(),
+            idle: 0,
         })
     }
 
@@ -108,6 +116,34 @@ impl Machine {
     /// Physical memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// How many ticks the CPU has spent halted: the part of guest time that cost the host
+    /// nothing.
+    pub fn idle_ticks(&self) -> Tick {
+        self.idle
+    }
+
+    /// What the screen shows.
+    pub fn screen(&self) -> Screen {
+        self.board.vga().screen(&self.memory)
+    }
+
+    /// Takes what the machine has to tell its user, a line each: troubles of the host with a
+    /// disk that the guest saw as a drive's error.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        self.board.disks().take_notices()
+    }
+
+    /// Takes what left the serial port since the last call.
+    pub fn take_serial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.board.outlet().serial)
+    }
+
+    /// Switches the machine off: everything that was submitted reaches the images, and they are
+    /// closed. Returns a line for each that was not closed cleanly.
+    pub fn switch_off(mut self) -> Vec<String> {
+        std::mem::take(self.board.disks()).close()
     }
 
     /// Guest time.
@@ -163,7 +199,9 @@ impl Machine {
             return Some(Outcome::Asleep);
         }
         let now = self.cpu.now();
-        self.cpu.flow.base = deadline.min(until).max(now);
+        let then = deadline.min(until).max(now);
+        self.idle += then - now;
+        self.cpu.flow.base = then;
         None
     }
 

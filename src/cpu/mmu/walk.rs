@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::cpu::fault::{GP, PF, SS};
 use crate::cpu::mode::{cr0, cr4, efer};
 use crate::cpu::segment::FLAT_STACK;
-use crate::cpu::{Core, Exec};
-use crate::memory::PhysAddr;
+use crate::cpu::{Core, Cpu, Exec};
+use crate::memory::{Memory, PhysAddr};
 
 /// What an access does with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,16 +112,6 @@ impl Core<'_> {
         Ok(physical)
     }
 
-    /// The physical address that a debugger or monitor sees at `linear`: no rights are
-    /// checked, nothing is filled or marked.
-    pub fn peek(&self, linear: u64) -> Option<PhysAddr> {
-        if self.cpu.cr0 & cr0::PG == 0 {
-            return Some(linear);
-        }
-        let path = self.find_page(linear).ok()?;
-        Some(path.page | (linear & 0xfff))
-    }
-
     fn check_canonical(&mut self, linear: u64, segment: u8) -> Exec {
         let canonical = !self.cpu.is_long() || ((linear << 16) as i64 >> 16) as u64 == linear;
         if canonical {
@@ -152,7 +142,7 @@ impl Core<'_> {
 
     /// Walks the tables, checks rights, marks entries; returns the page.
     fn walk(&mut self, access: Access, user: u8, linear: u64) -> Exec<PhysAddr> {
-        let path = match self.find_page(linear) {
+        let path = match self.tables().find_page(linear) {
             Ok(path) => path,
             Err(Missing::NotPresent) => return Err(self.page_fault(access, user, linear, 0)),
             Err(Missing::Reserved) => {
@@ -213,6 +203,34 @@ impl Core<'_> {
         }
     }
 
+    fn tables(&self) -> Tables<'_> {
+        Tables {
+            cpu: self.cpu,
+            memory: self.memory,
+        }
+    }
+}
+
+impl Cpu {
+    /// The physical address that a debugger or monitor sees at `linear`: no rights are
+    /// checked, nothing is filled or marked.
+    pub fn peek(&self, memory: &Memory, linear: u64) -> Option<PhysAddr> {
+        if self.cr0 & cr0::PG == 0 {
+            return Some(linear);
+        }
+        let tables = Tables { cpu: self, memory };
+        let path = tables.find_page(linear).ok()?;
+        Some(path.page | (linear & 0xfff))
+    }
+}
+
+/// The tables that CR3 names, for reading.
+struct Tables<'a> {
+    cpu: &'a Cpu,
+    memory: &'a Memory,
+}
+
+impl Tables<'_> {
     fn find_page(&self, linear: u64) -> Result<Path, Missing> {
         let mut path = Path {
             entries: [(0, 0); 4],

@@ -1,0 +1,298 @@
+//! A machine and its user: slices of guest time, and between them what goes in and out.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use regex::bytes::Regex;
+
+use super::ending::Ending;
+use super::pace::{Pace, Pacing};
+use super::script::Script;
+use super::serial::{SerialPort, SerialTarget};
+use crate::cli::console::{Decoder, HELP, Input, Painter, Prefix, RawTerminal, Typed};
+use crate::machine::{Event, Machine, Outcome, TICKS_PER_SECOND, Tick};
+
+/// How often the outside is looked at, in guest time.
+const SLICE: Tick = TICKS_PER_SECOND / 1000;
+/// How often the screen is painted, in host time.
+const FRAME: Duration = Duration::from_millis(30);
+/// The time that a character takes on a line of 115,200 baud.
+const CHARACTER: Tick = 10 * TICKS_PER_SECOND / 115_200;
+
+/// What is shown of the machine's screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum Display {
+    /// The terminal, if there is one.
+    Auto,
+    /// The terminal.
+    Terminal,
+    /// Nothing.
+    None,
+}
+
+/// How fast guest time passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum ClockMode {
+    /// By instructions alone: the same inputs make the same run.
+    #[default]
+    Virtual,
+    /// At least as fast as the host's clock.
+    Host,
+}
+
+/// Where keys and bytes go that are typed on stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keyboard {
+    /// The PS/2 keyboard.
+    Keys,
+    /// The serial line.
+    Serial,
+}
+
+/// The terminal or pipe in front of the machine.
+struct Console {
+    /// Raw while the session lasts; `None` if there is no terminal.
+    terminal: Option<RawTerminal>,
+    input: Option<Input>,
+    keyboard: Keyboard,
+    prefix: Prefix,
+    decoder: Decoder,
+    painter: Option<Painter>,
+    painted: Instant,
+}
+
+impl Console {
+    /// Sets the terminal up for `display` and the serial line.
+    fn open(display: Display, serial: &SerialTarget) -> io::Result<Self> {
+        let shows_screen = match display {
+            Display::Auto => RawTerminal::is_available(),
+            Display::Terminal => true,
+            Display::None => false,
+        };
+        let on_serial = *serial == SerialTarget::Stdio;
+        let wanted = shows_screen || on_serial;
+        let terminal = match wanted && RawTerminal::is_available() {
+            true => Some(RawTerminal::enter()?),
+            false if shows_screen => {
+                return Err(io::Error::other(
+                    "--display terminal needs a terminal on stdin and stdout",
+                ));
+            }
+            false => None,
+        };
+        if shows_screen && let Some(terminal) = &terminal {
+            terminal.take_screen()?;
+        }
+        Ok(Self {
+            terminal,
+            input: wanted.then(Input::start).transpose()?,
+            keyboard: if shows_screen {
+                Keyboard::Keys
+            } else {
+                Keyboard::Serial
+            },
+            prefix: Prefix::default(),
+            decoder: Decoder::default(),
+            painter: shows_screen.then(Painter::new),
+            painted: Instant::now(),
+        })
+    }
+
+    fn paint(&mut self, machine: &Machine) -> io::Result<()> {
+        let (Some(painter), Some(terminal)) = (&mut self.painter, &self.terminal) else {
+            return Ok(());
+        };
+        if self.painted.elapsed() < FRAME {
+            return Ok(());
+        }
+        self.painted = Instant::now();
+        let changes = painter.paint(&machine.screen(), terminal.size());
+        let mut out = io::stdout().lock();
+        out.write_all(changes.as_bytes())?;
+        out.flush()
+    }
+
+    /// Shows the help, over whatever is on the terminal.
+    fn help(&mut self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if let Some(painter) = &mut self.painter {
+            painter.invalidate();
+            out.write_all(b"\x1b[0m\x1b[2J\x1b[H")?;
+        }
+        out.write_all(HELP.as_bytes())?;
+        out.flush()?;
+        // The screen comes back with the next frame but one: there is time to read.
+        self.painted = Instant::now() + Duration::from_secs(3);
+        Ok(())
+    }
+}
+
+/// A running machine with everything around it.
+pub(in crate::cli) struct Session {
+    machine: Machine,
+    serial: SerialPort,
+    console: Console,
+    script: Script,
+    pace: Pace,
+    clock: ClockMode,
+    started: Instant,
+    limit: Option<Duration>,
+    /// When the line is free for the next character that is sent to the guest.
+    line_free: Tick,
+}
+
+impl Session {
+    /// A session with a machine that is assembled and not started. Errors: the host cannot set
+    /// up the serial line or the terminal.
+    pub(in crate::cli) fn new(
+        machine: Machine,
+        display: Display,
+        serial: &SerialTarget,
+    ) -> Result<Self, Box<dyn Error>> {
+        let port = SerialPort::open(serial).map_err(|e| format!("--serial: {e}"))?;
+        let console = Console::open(display, serial)?;
+        let pacing = match console.terminal {
+            Some(_) => Pacing::Held,
+            None => Pacing::Free,
+        };
+        Ok(Self {
+            machine,
+            serial: port,
+            console,
+            script: Script::default(),
+            pace: Pace::new(pacing),
+            clock: ClockMode::Virtual,
+            started: Instant::now(),
+            limit: None,
+            line_free: 0,
+        })
+    }
+
+    /// Adds a conversation with the serial line.
+    pub(super) fn with_script(self, script: Script) -> Self {
+        Self { script, ..self }
+    }
+
+    /// Ends the run after so much host time.
+    pub(in crate::cli) fn with_limit(self, limit: Option<Duration>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Chooses the clock.
+    pub(super) fn with_clock(self, clock: ClockMode) -> Self {
+        let pace = match clock {
+            ClockMode::Host => Pace::new(Pacing::Held),
+            ClockMode::Virtual => self.pace,
+        };
+        Self {
+            clock,
+            pace,
+            ..self
+        }
+    }
+
+    /// Types `text` on the serial line when it has said `prompt`, a regular expression.
+    pub(in crate::cli) fn with_answer(
+        self,
+        prompt: &str,
+        text: &str,
+    ) -> Result<Self, regex::Error> {
+        let step = (Regex::new(prompt)?, text.as_bytes().to_vec());
+        Ok(self.with_script(Script::new([step])))
+    }
+
+    /// Runs until the guest or the user is done. Errors: stdout or the serial file takes no
+    /// more.
+    pub(in crate::cli) fn run(&mut self) -> Result<Ending, Box<dyn Error>> {
+        let mut until = self.machine.now();
+        loop {
+            until += SLICE;
+            if self.clock == ClockMode::Host {
+                let elapsed = self.started.elapsed().as_nanos();
+                let tick = Tick::try_from(elapsed).unwrap_or(Tick::MAX);
+                self.machine.feed(Event::HostClock(tick));
+                until = until.max(tick + SLICE);
+            }
+            let outcome = self.machine.run(until);
+            self.carry_serial()?;
+            self.console.paint(&self.machine)?;
+            for notice in self.machine.take_notices() {
+                eprintln!("cowbox: {notice}");
+            }
+            match outcome {
+                Outcome::Ran | Outcome::Asleep => {}
+                Outcome::PowerOff | Outcome::Reset => return Ok(Ending::PowerOff),
+                Outcome::DebugExit(value) => return Ok(Ending::DebugExit(value)),
+                Outcome::TripleFault => return Ok(Ending::TripleFault),
+                Outcome::Unimplemented => return Ok(Ending::Unimplemented),
+            }
+            if self.limit.is_some_and(|l| self.started.elapsed() >= l) {
+                return Ok(Ending::TimeLimit);
+            }
+            if self.take_input()? == Typed::Leave {
+                return Ok(Ending::Left);
+            }
+            self.pace.keep(self.machine.now());
+        }
+    }
+
+    /// Puts the terminal back, and hands out the machine.
+    pub(in crate::cli) fn into_machine(self) -> Machine {
+        self.machine
+    }
+
+    /// Carries bytes between the serial port and its far end.
+    fn carry_serial(&mut self) -> io::Result<()> {
+        let sent = self.machine.take_serial();
+        self.serial.write(&sent)?;
+        let answer = self.script.feed(&sent);
+        self.send(&answer);
+        let received = self.serial.read();
+        self.send(&received);
+        Ok(())
+    }
+
+    /// Sends bytes to the guest, one character time apart.
+    fn send(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.line_free = self.line_free.max(self.machine.now()) + CHARACTER;
+            let at = self.line_free;
+            self.machine.inlet().push(at, Event::Serial(byte));
+        }
+    }
+
+    /// Takes what was typed; [`Typed::Leave`] if the user wants to go.
+    fn take_input(&mut self) -> io::Result<Typed> {
+        let nothing = Typed::Bytes(Vec::new());
+        let Some(chunk) = self.console.input.as_mut().and_then(Input::poll) else {
+            return Ok(nothing);
+        };
+        let typed = match self.console.terminal {
+            Some(_) => self.console.prefix.feed(&chunk),
+            None => vec![Typed::Bytes(chunk)],
+        };
+        for part in typed {
+            match part {
+                Typed::Leave => return Ok(Typed::Leave),
+                Typed::Help => self.console.help()?,
+                Typed::Bytes(bytes) => self.deliver(&bytes),
+            }
+        }
+        Ok(nothing)
+    }
+
+    fn deliver(&mut self, bytes: &[u8]) {
+        if self.console.keyboard == Keyboard::Serial {
+            return self.send(bytes);
+        }
+        for chord in self.console.decoder.feed(bytes) {
+            for &key in &chord.keys {
+                self.machine.feed(Event::KeyDown(key));
+            }
+            for &key in chord.keys.iter().rev() {
+                self.machine.feed(Event::KeyUp(key));
+            }
+        }
+    }
+}
