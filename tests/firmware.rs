@@ -3,8 +3,8 @@
 //!
 //! The ROMs are rebuilt with the compiler at hand. Where it is the one in `firmware/TOOLCHAIN` they
 //! must be the same bytes; elsewhere the rebuilt ROM is booted. The committed ROM boots
-//! `firmware/checks.S` on QEMU, from each kind of disk. What a test needs and does not find (gcc,
-//! QEMU) it names.
+//! `tests/firmware/checks.S` on QEMU, from each kind of disk. What a test needs and does not find
+//! (gcc, QEMU) it names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
