@@ -39,6 +39,9 @@ pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
 use tables::{PortDevice, Tables};
 use wiring::{Due, Slot, Wiring};
 
+/// How many lines about misuse wait for their reader at most: a guest can make any number.
+const MOST_MISUSE_LINES: usize = 1000;
+
 /// The levels that the interrupt controllers have seen: ISA 0 to 15, IOAPIC pins 16 to 23.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Carried(u32);
@@ -175,6 +178,7 @@ impl Board {
 
     /// A byte arrives on the first serial port.
     pub fn receive_serial(&mut self, memory: &mut Memory, now: Tick, byte: u8) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::Uart);
         self.devices.uart.receive(&mut cx, byte);
         self.settle(memory, now);
@@ -182,6 +186,7 @@ impl Board {
 
     /// A key goes down.
     pub fn press_key(&mut self, memory: &mut Memory, now: Tick, key: Key) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::Ps2);
         self.devices.ps2.press(&mut cx, key);
         self.settle(memory, now);
@@ -189,6 +194,7 @@ impl Board {
 
     /// A key comes up.
     pub fn release_key(&mut self, memory: &mut Memory, now: Tick, key: Key) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::Ps2);
         self.devices.ps2.release(&mut cx, key);
         self.settle(memory, now);
@@ -196,6 +202,7 @@ impl Board {
 
     /// The power button.
     pub fn press_power_button(&mut self, memory: &mut Memory, now: Tick) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::PowerManagement);
         self.devices.power.press_power_button(&mut cx);
         self.settle(memory, now);
@@ -203,6 +210,7 @@ impl Board {
 
     /// The date, in seconds since 1970, as the outside knows it.
     pub fn set_date(&mut self, memory: &mut Memory, now: Tick, date: u64) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::Cmos);
         self.devices.cmos.set_date(&mut cx, date);
         self.settle(memory, now);
@@ -256,6 +264,7 @@ impl Board {
             }
             self.carry_out_requests(memory, now);
         }
+        self.wiring.outlet.misuse.truncate(MOST_MISUSE_LINES);
         self.wiring.update_next_deadline();
         self.update_signals();
     }
@@ -467,6 +476,7 @@ impl Bus for Board {
     }
 
     fn set_apic_base(&mut self, memory: &mut Memory, now: Tick, value: u64) {
+        self.catch_up(memory, now);
         let mut cx = self.wiring.cx(memory, now, Slot::LocalApic);
         self.devices.local_apic.set_base(&mut cx, value);
         self.lay_out(memory);

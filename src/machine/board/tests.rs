@@ -305,3 +305,27 @@ fn each_disk_sits_in_a_slot_of_its_own() {
     host.write(0xcf8, Size::Dword, 0x8000_0900);
     assert_eq!(host.read(0xcfc, Size::Dword), 0x7010_8086);
 }
+
+#[test]
+fn a_guest_cannot_fill_the_host_with_complaints() {
+    let mut host = Host::new();
+    host.config_write(0x0b, 0x40, Size::Dword, 0x601);
+    host.config_write(0x0b, 0x80, Size::Byte, 1);
+    for _ in 0..2000 {
+        host.write(0x604, Size::Word, 0x2400);
+    }
+    assert_eq!(host.board.outlet().misuse.len(), MOST_MISUSE_LINES);
+}
+
+#[test]
+fn a_key_of_the_outside_does_not_hide_a_timer_that_is_due() {
+    let mut host = Host::new();
+    host.init_pics();
+    host.config_write(0x0b, 0x40, Size::Dword, 0x601);
+    host.config_write(0x0b, 0x80, Size::Byte, 1);
+    host.out(0xb2, 0xf1);
+    host.write(0x602, Size::Word, 1);
+    host.now = host.board.signals().deadline;
+    host.board.press_power_button(&mut host.memory, host.now);
+    assert!(host.board.signals().interrupt);
+}
