@@ -108,9 +108,8 @@ const CLAIMS: &[Claim] = &[
     claim(Word::EdxExtended, 26, &[]),
     claim(Word::EdxExtended, 27, &[F::RDTSCP]),
     claim(Word::EdxExtended, 29, &[F::X64]),
-    // LAHF and SAHF in 64-bit mode, LZCNT, PREFETCHW.
+    // LAHF and SAHF in 64-bit mode, PREFETCHW.
     claim(Word::EcxExtended, 0, &[]),
-    claim(Word::EcxExtended, 5, &[F::LZCNT]),
     claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
 ];
 

@@ -188,8 +188,7 @@ impl Core<'_> {
         if let Some(cr3) = image.cr3
             && self.cpu.cr0 & cr0::PG != 0
         {
-            self.cpu.cr3 = u64::from(cr3);
-            self.flush_translations();
+            self.switch_address_space(u64::from(cr3));
         }
         let nested = if switch == Switch::Nested {
             flags::NT

@@ -8,3 +8,4 @@ mod native_code;
 mod native_float;
 #[cfg(target_arch = "x86_64")]
 mod native_x87;
+mod system;

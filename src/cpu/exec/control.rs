@@ -62,6 +62,13 @@ impl Core<'_> {
         self.cpu.flow.forget_fetch_page();
     }
 
+    /// Loads CR3: all translations but those of global pages go.
+    pub(in crate::cpu) fn switch_address_space(&mut self, cr3: u64) {
+        self.cpu.cr3 = cr3;
+        self.cpu.tlb.flush_local();
+        self.cpu.flow.forget_fetch_page();
+    }
+
     fn set_cr0(&mut self, value: u64) -> Exec {
         if value >> 32 != 0 {
             return Err(self.fault_with(GP, 0));
@@ -105,8 +112,7 @@ impl Core<'_> {
         if self.cpu.is_long() && value >> PHYSICAL_BITS != 0 {
             return Err(self.fault_with(GP, 0));
         }
-        self.cpu.cr3 = value;
-        self.flush_translations();
+        self.switch_address_space(value);
         Ok(())
     }
 

@@ -21,27 +21,69 @@ const EMPTY: u64 = 1 << 10;
 
 const PAGE_MASK: u64 = !0xfff;
 
+/// What translates one page of 4 KiB: its physical address, and in the low bits of the same
+/// word log2 of the size of the page that it is part of, and whether that is global.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Page(u64);
+
+impl Page {
+    const GLOBAL: u64 = 1 << 6;
+    const BITS: u64 = Self::GLOBAL - 1;
+
+    /// The page at a physical address, part of one of `1 << bits` bytes.
+    pub(super) fn new(address: u64, bits: u32, global: bool) -> Self {
+        let global = if global { Self::GLOBAL } else { 0 };
+        Self((address & PAGE_MASK) | u64::from(bits) | global)
+    }
+
+    /// A page of 4 KiB.
+    pub(super) fn small(address: u64) -> Self {
+        Self::new(address, 12, false)
+    }
+
+    /// The physical address of the 4 KiB.
+    pub(super) fn address(self) -> u64 {
+        self.0 & PAGE_MASK
+    }
+
+    /// Log2 of the page's size.
+    fn bits(self) -> u32 {
+        (self.0 & Self::BITS) as u32
+    }
+
+    fn is_global(self) -> bool {
+        self.0 & Self::GLOBAL != 0
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// Linear page address, with [`SLOW`], or [`EMPTY`].
     tag: u64,
     /// Host address minus linear address, when not slow.
     addend: usize,
-    /// Physical page address.
-    physical: u64,
+    page: Page,
 }
 
 const NOTHING: Entry = Entry {
     tag: EMPTY,
     addend: 0,
-    physical: 0,
+    page: Page(0),
 };
 
 /// The TLB of one CPU.
 #[derive(Clone)]
 pub struct Tlb {
     entries: Box<[[Entry; ENTRIES]; KINDS]>,
+    /// Kind and slot of the entries that were filled, or too many to name.
+    filled: Vec<u16>,
+    /// From the lower and the upper half of the linear addresses the first and the last that
+    /// a large page holds, as far as any is here: elsewhere INVLPG has one slot to look at.
+    large: [Option<(u64, u64)>; 2],
 }
+
+/// How many filled entries are named before a flush goes through all of them.
+const MOST_NAMED: usize = 512;
 
 impl std::fmt::Debug for Tlb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,6 +96,8 @@ impl Default for Tlb {
     fn default() -> Self {
         Self {
             entries: Box::new([[NOTHING; ENTRIES]; KINDS]),
+            filled: Vec::with_capacity(MOST_NAMED),
+            large: [None; 2],
         }
     }
 }
@@ -90,15 +134,32 @@ impl Tlb {
     #[inline]
     pub(super) fn physical(&self, access: Access, user: u8, linear: u64) -> Option<u64> {
         let entry = &self.entries[kind(access, user)][slot(linear)];
-        (entry.tag & !SLOW == linear & PAGE_MASK).then_some(entry.physical | (linear & 0xfff))
+        (entry.tag & !SLOW == linear & PAGE_MASK).then_some(entry.page.address() | (linear & 0xfff))
     }
 
     /// Installs a translation without a host pointer.
-    pub(super) fn fill(&mut self, access: Access, user: u8, linear: u64, physical: u64) {
-        self.entries[kind(access, user)][slot(linear)] = Entry {
-            tag: (linear & PAGE_MASK) | SLOW,
+    pub(super) fn fill(&mut self, access: Access, user: u8, linear: u64, page: Page) {
+        self.install(kind(access, user), linear & PAGE_MASK, page);
+    }
+
+    fn install(&mut self, kind: usize, linear: u64, page: Page) {
+        let slot = slot(linear);
+        if self.filled.len() < MOST_NAMED {
+            self.filled.push((kind * ENTRIES + slot) as u16);
+        }
+        if page.bits() > 12 {
+            let within = (1 << page.bits()) - 1;
+            let (first, last) = (linear & !within, linear | within);
+            let seen = &mut self.large[half(linear)];
+            *seen = Some(match *seen {
+                Some((low, high)) => (low.min(first), high.max(last)),
+                None => (first, last),
+            });
+        }
+        self.entries[kind][slot] = Entry {
+            tag: linear | SLOW,
             addend: 0,
-            physical: physical & PAGE_MASK,
+            page,
         };
     }
 
@@ -132,12 +193,34 @@ impl Tlb {
 
     /// Forgets everything.
     pub fn flush(&mut self) {
-        for entries in self.entries.iter_mut() {
-            entries.fill(NOTHING);
+        if self.filled.len() < MOST_NAMED {
+            for &at in &self.filled {
+                self.entries[usize::from(at) / ENTRIES][usize::from(at) % ENTRIES] = NOTHING;
+            }
+        } else {
+            self.entries.as_flattened_mut().fill(NOTHING);
+        }
+        self.filled.clear();
+        self.large = [None; 2];
+    }
+
+    /// Forgets everything but global pages.
+    pub fn flush_local(&mut self) {
+        let entries = self.entries.as_flattened_mut();
+        if self.filled.len() < MOST_NAMED {
+            self.filled
+                .retain(|&at| entries[usize::from(at)].keep_global());
+        } else {
+            self.filled.clear();
+            for (at, entry) in (0..).zip(entries) {
+                if entry.keep_global() && self.filled.len() < MOST_NAMED {
+                    self.filled.push(at);
+                }
+            }
         }
     }
 
-    /// Forgets the translations of the page that holds `linear`.
+    /// Forgets the translations of the page that holds `linear`, be it small or large.
     pub fn flush_page(&mut self, linear: u64) {
         for entries in self.entries.iter_mut() {
             let entry = &mut entries[slot(linear)];
@@ -145,17 +228,42 @@ impl Tlb {
                 *entry = NOTHING;
             }
         }
+        let large = self.large[half(linear)];
+        if large.is_some_and(|(low, high)| (low..=high).contains(&linear)) {
+            for entry in self.entries.as_flattened_mut() {
+                let bits = entry.page.bits();
+                let same_page = (entry.tag ^ linear) >> bits == 0;
+                if bits > 12 && entry.tag != EMPTY && same_page {
+                    *entry = NOTHING;
+                }
+            }
+        }
     }
 }
 
-/// Saved as (kind and slot, linear page, physical page) of the entries in use; host pointers
+impl Entry {
+    /// Becomes empty unless it is of a global page; whether something is left.
+    fn keep_global(&mut self) -> bool {
+        if !self.page.is_global() {
+            *self = NOTHING;
+        }
+        self.tag != EMPTY
+    }
+}
+
+/// Which half of its address space a linear address lies in, by bit 63 or bit 31.
+fn half(linear: u64) -> usize {
+    usize::from(linear >> 63 != 0 || linear >> 31 == 1)
+}
+
+/// Saved as (kind and slot, linear page, page) of the entries in use; host pointers
 /// come back with use.
 impl Serialize for Tlb {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let used: Vec<(u32, u64, u64)> = (0u32..)
+        let used: Vec<(u32, u64, Page)> = (0u32..)
             .zip(self.entries.iter().flatten())
             .filter(|(_, e)| e.tag != EMPTY)
-            .map(|(at, e)| (at, e.tag & PAGE_MASK, e.physical))
+            .map(|(at, e)| (at, e.tag & PAGE_MASK, e.page))
             .collect();
         used.serialize(serializer)
     }
@@ -163,15 +271,12 @@ impl Serialize for Tlb {
 
 impl<'de> Deserialize<'de> for Tlb {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let used = Vec::<(u32, u64, u64)>::deserialize(deserializer)?;
+        let used = Vec::<(u32, u64, Page)>::deserialize(deserializer)?;
         let mut tlb = Self::default();
-        for (at, linear, physical) in used {
-            if let Some(entry) = tlb.entries.iter_mut().flatten().nth(at as usize) {
-                *entry = Entry {
-                    tag: (linear & PAGE_MASK) | SLOW,
-                    addend: 0,
-                    physical: physical & PAGE_MASK,
-                };
+        for (at, linear, page) in used {
+            let kind = at as usize / ENTRIES;
+            if kind < KINDS && page.bits() < 64 {
+                tlb.install(kind, linear & PAGE_MASK, page);
             }
         }
         Ok(tlb)
@@ -185,7 +290,7 @@ mod tests {
     #[test]
     fn a_slow_entry_translates_but_has_no_host_address() {
         let mut tlb = Tlb::default();
-        tlb.fill(Access::Write, 1, 0x1234_5678, 0x9000);
+        tlb.fill(Access::Write, 1, 0x1234_5678, Page::small(0x9000));
         assert_eq!(tlb.host(Access::Write, 1, 0x1234_5678, 8), None);
         assert_eq!(tlb.physical(Access::Write, 1, 0x1234_5678), Some(0x9678));
         assert_eq!(tlb.physical(Access::Read, 1, 0x1234_5678), None);
@@ -203,13 +308,42 @@ mod tests {
     #[test]
     fn translations_survive_saving_and_page_flushes_elsewhere() {
         let mut tlb = Tlb::default();
-        tlb.fill(Access::Read, 0, 0xffff_8000_0000_1000, 0x5000);
-        tlb.fill(Access::Fetch, 0, 0x2000, 0x6000);
+        tlb.fill(Access::Read, 0, 0xffff_8000_0000_1000, Page::small(0x5000));
+        tlb.fill(Access::Fetch, 0, 0x2000, Page::small(0x6000));
         let bytes = postcard::to_stdvec(&tlb).unwrap();
         let mut back: Tlb = postcard::from_bytes(&bytes).unwrap();
         back.flush_page(0x2000);
         assert_eq!(back.physical(Access::Fetch, 0, 0x2000), None);
         let there = back.physical(Access::Read, 0, 0xffff_8000_0000_1234);
         assert_eq!(there, Some(0x5234));
+    }
+
+    #[test]
+    fn flushing_one_address_of_a_large_page_forgets_all_of_it() {
+        let mut tlb = Tlb::default();
+        for linear in [0x20_0000, 0x3f_f000, 0x40_0000] {
+            tlb.fill(Access::Read, 0, linear, Page::new(linear, 21, false));
+        }
+        tlb.fill(Access::Read, 0, 0x1000, Page::small(0x1000));
+        tlb.flush_page(0x31_2345);
+        assert_eq!(tlb.physical(Access::Read, 0, 0x20_0000), None);
+        assert_eq!(tlb.physical(Access::Read, 0, 0x3f_f000), None);
+        assert_eq!(tlb.physical(Access::Read, 0, 0x40_0000), Some(0x40_0000));
+        assert_eq!(tlb.physical(Access::Read, 0, 0x1000), Some(0x1000));
+    }
+
+    #[test]
+    fn global_pages_outlive_a_change_of_address_space_but_not_a_full_flush() {
+        let mut tlb = Tlb::default();
+        for page in 0..600 {
+            let linear = page << 12;
+            tlb.fill(Access::Write, 0, linear, Page::small(linear));
+        }
+        tlb.fill(Access::Read, 0, 0xc000_0000, Page::new(0, 12, true));
+        tlb.flush_local();
+        assert_eq!(tlb.physical(Access::Write, 0, 599 << 12), None);
+        assert_eq!(tlb.physical(Access::Read, 0, 0xc000_0000), Some(0));
+        tlb.flush();
+        assert_eq!(tlb.physical(Access::Read, 0, 0xc000_0000), None);
     }
 }

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tlb::Page;
 use crate::cpu::fault::{GP, PF, SS};
 use crate::cpu::mode::{cr0, cr4, efer};
 use crate::cpu::segment::FLAT_STACK;
@@ -30,6 +31,7 @@ const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const LARGE: u64 = 1 << 7;
+const GLOBAL: u64 = 1 << 8;
 const NO_EXECUTE: u64 = 1 << 63;
 
 /// Physical address bits that CPUID reports (leaf 80000008h).
@@ -53,12 +55,19 @@ struct Path {
     depth: usize,
     wide: bool,
     page: PhysAddr,
+    /// Log2 of the page's size.
+    bits: u32,
 }
 
 impl Path {
     fn push(&mut self, at: PhysAddr, entry: u64) {
         self.entries[self.depth] = (at, entry);
         self.depth += 1;
+    }
+
+    /// The last entry.
+    fn leaf(&self) -> u64 {
+        self.rated().last().map_or(0, |&(_, entry)| entry)
     }
 
     /// The rights of the page: a right holds if every level grants it.
@@ -102,12 +111,12 @@ impl Core<'_> {
         }
         self.check_canonical(linear, segment)?;
         let page = if self.cpu.cr0 & cr0::PG == 0 {
-            linear & !0xfff
+            Page::small(linear)
         } else {
             self.walk(access, user, linear)?
         };
         self.cpu.tlb.fill(access, user, linear, page);
-        let physical = page | (linear & 0xfff);
+        let physical = page.address() | (linear & 0xfff);
         self.make_fast(access, user, linear, physical);
         Ok(physical)
     }
@@ -141,7 +150,7 @@ impl Core<'_> {
     }
 
     /// Walks the tables, checks rights, marks entries; returns the page.
-    fn walk(&mut self, access: Access, user: u8, linear: u64) -> Exec<PhysAddr> {
+    fn walk(&mut self, access: Access, user: u8, linear: u64) -> Exec<Page> {
         let path = match self.tables().find_page(linear) {
             Ok(path) => path,
             Err(Missing::NotPresent) => return Err(self.page_fault(access, user, linear, 0)),
@@ -162,7 +171,8 @@ impl Core<'_> {
             return Err(self.page_fault(access, user, linear, ERROR_PRESENT));
         }
         self.mark(&path, access);
-        Ok(path.page)
+        let global = self.cpu.cr4 & cr4::PGE != 0 && path.leaf() & GLOBAL != 0;
+        Ok(Page::new(path.page, path.bits, global))
     }
 
     fn page_fault(
@@ -237,6 +247,7 @@ impl Tables<'_> {
             depth: 0,
             wide: true,
             page: 0,
+            bits: 12,
         };
         if self.cpu.is_long() {
             self.find_long(linear, 4, self.cpu.cr3 & ADDRESS, &mut path)?;
@@ -279,6 +290,7 @@ impl Tables<'_> {
             if large || level == 1 {
                 let within = (1u64 << shift) - 1;
                 path.page = (entry & ADDRESS & !within) | (linear & within & !0xfff);
+                path.bits = shift;
                 return Ok(());
             }
             table = entry & ADDRESS;
@@ -319,6 +331,7 @@ impl Tables<'_> {
             }
             let high = (directory >> 13 & 0xff) << 32;
             path.page = (directory & 0xffc0_0000) | high | (linear & 0x003f_f000);
+            path.bits = 22;
             return Ok(());
         }
         let at = (directory & 0xffff_f000) + ((linear >> 12) & 0x3ff) * 4;

@@ -1,0 +1,6 @@
+//! Modes, interrupts, system instructions and repeated string instructions, on a bare CPU.
+
+mod bench;
+mod interrupts;
+mod privilege;
+mod strings;
