@@ -20,10 +20,10 @@ mod prefix;
     unsafe_code,
     reason = "termios and the window size have no safe interface in std"
 )]
-mod raw;
+mod raw_terminal;
 
 pub use decode::{Chord, Decoder};
 pub use input::Input;
 pub use paint::Painter;
 pub use prefix::{HELP, Prefix, Typed};
-pub use raw::{RawTerminal, TerminalSize};
+pub use raw_terminal::{RawTerminal, TerminalSize};

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::charset::code_page_437;
-use super::raw::TerminalSize;
+use super::raw_terminal::TerminalSize;
 use crate::machine::{Cell, Screen, TextScreen};
 
 /// VGA numbers colours blue, green, red from bit 0 up; terminals red, green, blue.
