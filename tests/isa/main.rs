@@ -7,5 +7,7 @@ mod native_code;
 #[cfg(target_arch = "x86_64")]
 mod native_float;
 #[cfg(target_arch = "x86_64")]
+mod native_sse;
+#[cfg(target_arch = "x86_64")]
 mod native_x87;
 mod system;

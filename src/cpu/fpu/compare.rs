@@ -69,7 +69,7 @@ impl Report for Eflags {
 
 /// A relation as (U)COMISx and F(U)COMI leave it in EFLAGS.
 #[inline(always)]
-fn eflags(relation: Relation) -> u32 {
+pub(crate) fn eflags(relation: Relation) -> u32 {
     match relation {
         Some(Ordering::Greater) => 0,
         Some(Ordering::Less) => flags::CF,

@@ -23,6 +23,7 @@ mod unit;
 use crate::cpu::Handler;
 use iced_x86::Instruction;
 
+pub(crate) use compare::eflags;
 pub use state::{CONTROL_INIT, Fpu, LastInstruction, status};
 
 /// The functions that execute x87 instructions, FXSAVE and FXRSTOR.

@@ -3,7 +3,11 @@
 
 pub mod approximate;
 mod binary;
+mod convert;
 pub mod float;
+mod float_arith;
+mod float_fast;
+mod float_unit;
 mod integer;
 mod lanes;
 mod moves;
@@ -27,6 +31,8 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         shift::handler,
         shuffle::handler,
         string::handler,
+        float_arith::handler,
+        convert::handler,
     ];
     TABLES.iter().find_map(|table| table(instruction))
 }
