@@ -137,6 +137,7 @@ class Process:
     def __init__(self, emulator, guest):
         self.scratch = Path(tempfile.mkdtemp(prefix="cowbox-bench-"))
         self.child = self.fifo = self.terminal = None
+        self.unmatched = b""  # what `wait_for` has read and not used
         try:
             self.start(emulator, guest)
         except BaseException:
@@ -206,9 +207,9 @@ class Process:
 
     def wait_for(self, text, limit):
         """Reads the serial line up to `text`; Failed when nothing comes for `limit` seconds."""
-        said = b""
-        while text not in said:
-            said = said[-len(text):] + self.read(limit)
+        while text not in self.unmatched:
+            self.unmatched += self.read(limit)
+        self.unmatched = self.unmatched.partition(text)[2]
 
     def last_words(self):
         """Why it ended: what it wrote last on standard error, or Bochs's log."""

@@ -26,6 +26,9 @@ in_protected_mode:
     movl %eax, %ds
     movb $2, %al                 // A20
     outb %al, $0x92
+    movl $4000000, %ecx          // time for the host to see 'B'
+1:  decl %ecx
+    jnz 1b
     movl $TOUCHED_START, %edi
 1:  movb $1, (%edi)
     addl $0x1000, %edi
