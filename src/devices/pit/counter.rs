@@ -100,10 +100,6 @@ impl Counter {
         }
     }
 
-    pub(super) fn is_periodic(&self) -> bool {
-        self.mode.is_periodic()
-    }
-
     /// A control word that is neither a latch nor a read-back command.
     pub(super) fn write_control(&mut self, control: u8) {
         *self = Self {

@@ -155,10 +155,8 @@ impl PortIo for Pit {
 
 impl Timed for Pit {
     fn expire(&mut self, cx: &mut Cx<'_>) {
-        let [counter, ..] = &self.counters;
-        if counter.is_periodic() {
-            cx.set_irq(Wire::Isa(0), false);
-        }
+        // Waves and strobes were low until now; modes 0 and 1 have been low since they were loaded.
+        cx.set_irq(Wire::Isa(0), false);
         cx.set_irq(Wire::Isa(0), true);
         self.schedule(cx);
     }

@@ -70,6 +70,23 @@ fn rate_generator_interrupts_at_its_exact_rate_without_drift() {
 }
 
 #[test]
+fn software_strobe_interrupts_once_for_each_count() {
+    let mut host = Host::new();
+    host.load(0x38, 11_932);
+    for _ in 0..3 {
+        host.bench.now = host.bench.deadline;
+        host.bench.irq.take_edges();
+        host.pit.expire(&mut host.bench.cx());
+        let (rose, _) = host.bench.irq.take_edges();
+        assert_eq!(rose, 1, "an edge at the end of the strobe");
+        assert_eq!(host.bench.deadline, NEVER, "one interrupt a count");
+        let [low, high] = 11_932_u16.to_le_bytes();
+        host.out(0x40, low);
+        host.out(0x40, high);
+    }
+}
+
+#[test]
 fn a_latched_count_stays_while_time_goes_on() {
     let mut host = Host::new();
     host.load(0x34, 1000);
