@@ -1,8 +1,8 @@
 //! Guest time: one integer counter that every clock of the machine reads.
 //!
 //! A tick passes for each retired instruction and each iteration of a repeated string
-//! instruction; a port access costs [`PORT_ACCESS_TICKS`] more; and while the CPU is halted
-//! the counter jumps to the next deadline. No host clock takes part, so the same inputs give
+//! instruction; a port access costs [`PORT_ACCESS_TICKS`] more, PAUSE [`PAUSE_TICKS`]; and while
+//! the CPU is halted the counter jumps to the next deadline. No host clock takes part, so the same inputs give
 //! the same state at the same tick.
 
 /// A point in guest time, or a span of it, in ticks of one nanosecond since power-on.
@@ -14,6 +14,11 @@ pub const TICKS_PER_SECOND: Tick = 1_000_000_000;
 /// What one access to an I/O port costs beyond its instruction. An ISA bus cycle takes about
 /// half a microsecond, and guests that poll a port count on it being slow.
 pub const PORT_ACCESS_TICKS: Tick = 500;
+
+/// What PAUSE costs beyond its instruction: about 140 cycles since Skylake (Intel's Optimization
+/// Reference Manual, 2.5.4). A guest that waits for a time to pass keeps the host that much less
+/// busy.
+pub const PAUSE_TICKS: Tick = 139;
 
 /// The deadline of a device that waits for nothing.
 pub const NEVER: Tick = Tick::MAX;

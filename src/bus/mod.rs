@@ -6,7 +6,7 @@ mod irq;
 mod message;
 mod size;
 
-pub use clock::{NEVER, PORT_ACCESS_TICKS, TICKS_PER_SECOND, Tick, rescale};
+pub use clock::{NEVER, PAUSE_TICKS, PORT_ACCESS_TICKS, TICKS_PER_SECOND, Tick, rescale};
 pub use irq::{IrqLines, IsaIrq, PciSlot, Wire};
 pub use message::{Message, Messages};
 pub use size::Size;

@@ -8,6 +8,7 @@ use super::backend::{Backend, Condition};
 use super::form::{
     Dst, Kind, Mem, Source, Src, Target, bits, by_form, by_target, by_width, instance, kind,
 };
+use crate::bus::PAUSE_TICKS;
 use crate::cpu::decode::Op;
 use crate::cpu::regs::{RAX, RBX, RDX};
 use crate::cpu::width::Width;
@@ -123,6 +124,12 @@ fn xlat(core: &mut Core<'_>, op: &Op) -> Exec {
 /// NOP, PREFETCHh, CLFLUSH of memory that has no cache to speak of, and the fences: memory
 /// is in order here.
 fn nothing(_core: &mut Core<'_>, _op: &Op) -> Exec {
+    Ok(())
+}
+
+/// PAUSE: a program that waits. Its time passes.
+fn pause(core: &mut Core<'_>, _op: &Op) -> Exec {
+    core.cpu.flow.spend(PAUSE_TICKS);
     Ok(())
 }
 
@@ -272,8 +279,8 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Cdq => extend_into_data::<u32>,
         Mnemonic::Cqo => extend_into_data::<u64>,
         Mnemonic::Xlatb => xlat,
+        Mnemonic::Pause => pause,
         Mnemonic::Nop
-        | Mnemonic::Pause
         | Mnemonic::Endbr32
         | Mnemonic::Endbr64
         | Mnemonic::Prefetch
