@@ -30,7 +30,8 @@ impl Script {
     /// Takes output of the guest; returns what to type now.
     pub(super) fn feed(&mut self, output: &[u8]) -> Vec<u8> {
         let mut typed = Vec::new();
-        if self.steps.is_empty() {
+        // Without new output nothing can match that did not before.
+        if self.steps.is_empty() || output.is_empty() {
             return typed;
         }
         self.output.extend(output);
