@@ -31,13 +31,23 @@ enum Command {
     Img(img::Img),
 }
 
+const WRONG_USAGE: u8 = 2;
+
 /// What a command gives back: its exit status, or the failure to report.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
     let arguments = run::expand(std::env::args_os());
-    let outcome = match Cli::parse_from(arguments).command {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(usage) => {
+            eprintln!("cowbox: {}", one_line(&usage.to_string()));
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    let outcome = match cli.command {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
         Command::Img(img) => img.run(),
@@ -51,4 +61,33 @@ pub fn main() -> ExitCode {
 /// Says on stderr, in one line, what failed.
 fn report(error: &dyn Error) {
     eprintln!("cowbox: {error}");
+}
+
+/// What is wrong with the arguments, in one line: clap's message up to its first empty line, which
+/// tips and the usage follow.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let lines: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_the_argument() {
+        for (arguments, word) in [
+            (["cowbox", "run", "-m", "0"], "'0'"),
+            (["cowbox", "run", "-m", "1048576G"], "1048576G"),
+            (["cowbox", "run", "--initrd", "x"], "--kernel"),
+            (["cowbox", "run", "--no-such", "x"], "--no-such"),
+        ] {
+            let error = Cli::try_parse_from(arguments).unwrap_err();
+            let line = one_line(&error.to_string());
+            assert!(line.contains(word) && !line.contains('\n'), "{line}");
+            assert!(!line.starts_with("error"), "{line}");
+        }
+    }
 }

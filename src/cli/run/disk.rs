@@ -1,10 +1,11 @@
-//! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on]`. A
-//! comma in the file name is written twice.
+//! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on]`, and
+//! `[,backing=any][,backing-format=qcow2|raw]` for backing files that lie outside the image's
+//! directory or whose format it does not record. A comma in the file name is written twice.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::image::{self, Format, ImageError, OpenOptions};
+use crate::image::{self, BackingPolicy, Format, ImageError, OpenOptions};
 use crate::machine::{DiskBus, DiskConfig};
 
 /// A disk as the user named it.
@@ -13,6 +14,8 @@ pub(super) struct DiskOption {
     path: PathBuf,
     bus: DiskBus,
     format: Option<Format>,
+    backing: BackingPolicy,
+    backing_format: Option<Format>,
     read_only: bool,
     snapshot: bool,
 }
@@ -31,6 +34,8 @@ impl FromStr for DiskOption {
             path: PathBuf::from(name),
             bus: DiskBus::Ide,
             format: None,
+            backing: BackingPolicy::default(),
+            backing_format: None,
             read_only: false,
             snapshot: false,
         };
@@ -47,16 +52,15 @@ impl DiskOption {
         match (key, value) {
             ("bus" | "if", "ide") => self.bus = DiskBus::Ide,
             ("bus" | "if", "virtio") => self.bus = DiskBus::Virtio,
-            ("format", _) => {
-                let format = Format::from_name(value);
-                self.format = Some(format.ok_or(format!("format={value}: qcow2 or raw"))?);
-            }
+            ("format", _) => self.format = Some(format(part, value)?),
+            ("backing", "any") => self.backing = BackingPolicy::Any,
+            ("backing-format", _) => self.backing_format = Some(format(part, value)?),
             ("readonly" | "read-only", _) => self.read_only = switch(part, value)?,
             ("snapshot", _) => self.snapshot = switch(part, value)?,
             _ => {
                 return Err(format!(
-                    "{part}: a disk takes bus=ide|virtio, format=qcow2|raw, readonly=on|off and \
-                     snapshot=on|off"
+                    "{part}: a disk takes bus=ide|virtio, format=qcow2|raw, readonly=on|off, \
+                     snapshot=on|off, backing=any and backing-format=qcow2|raw"
                 ));
             }
         }
@@ -71,10 +75,13 @@ impl DiskOption {
     /// Opens the image.
     pub(super) fn open(self) -> Result<DiskConfig, ImageError> {
         let options = OpenOptions {
+            format: self.format,
             read_only: self.read_only || self.snapshot,
+            backing: self.backing,
+            backing_format: self.backing_format,
             ..OpenOptions::default()
         };
-        let mut image = image::open(&self.path, &options.with_format(self.format))?;
+        let mut image = image::open(&self.path, &options)?;
         if self.snapshot {
             image = image::overlay(image, &std::env::temp_dir())?;
         }
@@ -85,6 +92,10 @@ impl DiskOption {
             read_only: self.read_only,
         })
     }
+}
+
+fn format(part: &str, value: &str) -> Result<Format, String> {
+    Format::from_name(value).ok_or_else(|| format!("{part}: qcow2 or raw"))
 }
 
 fn switch(part: &str, value: &str) -> Result<bool, String> {
@@ -129,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn backing_files_are_trusted_and_given_a_format_by_name() {
+        let disk: DiskOption = "a,backing=any,backing-format=raw".parse().unwrap();
+        assert_eq!(disk.backing, BackingPolicy::Any);
+        assert_eq!(disk.backing_format, Some(Format::Raw));
+        let disk: DiskOption = "a".parse().unwrap();
+        assert_eq!(disk.backing, BackingPolicy::SameDirectory);
+        assert_eq!(disk.backing_format, None);
+    }
+
+    #[test]
     fn nonsense_in_a_disk_option_is_refused_by_name() {
         for text in [
             "",
@@ -136,6 +157,8 @@ mod tests {
             "a,format=vhd",
             "a,readonly=maybe",
             "a,what",
+            "a,backing=some",
+            "a,backing-format=vhd",
         ] {
             assert!(text.parse::<DiskOption>().is_err(), "{text}");
         }

@@ -36,7 +36,8 @@ pub(in crate::cli) struct Run {
           value_parser = values::memory)]
     memory: u64,
 
-    /// A disk: FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on]
+    /// A disk: FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on][,backing=any]
+    /// [,backing-format=qcow2|raw]
     #[arg(long, value_name = "DISK")]
     disk: Vec<DiskOption>,
 
