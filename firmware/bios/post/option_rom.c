@@ -9,7 +9,7 @@
 enum {
     VIDEO_BASE = 0xc0000, VIDEO_SIZE = 0x10000, EXPANSION_BASE = 0xc8000, EXPANSION_END = 0xe0000,
 };
-enum { CLASS_VGA = 0x0300, ROM_ENABLE = 1, SIGNATURE = 0xaa55 };
+enum { CLASS_VGA = 0x0300, ROM_ENABLE = 1, SIGNATURE = 0xaa55, TEXT_MODE = 3 };
 enum { ROM_SIZE_OFFSET = 2, ROM_ENTRY = 3, ROM_PNP = 0x1a };
 enum { PNP_BOOT_ENTRY = 0x1a };
 
@@ -95,6 +95,9 @@ void video_rom_start(void)
         return;
     }
     start_rom(VIDEO_BASE, display ? address : 0);
+    /* Not every VGA BIOS leaves a mode set: it is the system BIOS that asks for the first one. */
+    struct real_call call = {.eax = TEXT_MODE};
+    real_interrupt(0x10, &call);
     screen_on();
     say("Cowbox BIOS\n");
 }
