@@ -3,12 +3,14 @@
 //!
 //! The ROMs are rebuilt with the compiler at hand. Where it is the one in `firmware/TOOLCHAIN` they
 //! must be the same bytes; elsewhere the rebuilt ROM is booted. The committed ROM boots
-//! `tests/firmware/checks.S` on QEMU, from each kind of disk. What a test needs and does not find
-//! (gcc, QEMU) it names.
+//! `tests/firmware/checks.S` on QEMU, from each kind of disk. A test whose tools (gcc, QEMU) are
+//! missing is reported as ignored, with the reason.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Completion, Trial};
 
 const ROMS: [&str; 2] = ["bios.bin", "vgabios.bin"];
 const BLOCKS: usize = 4096;
@@ -36,12 +38,43 @@ fn run(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
+/// A test that runs where all of `tools` are installed.
+fn trial(name: &str, tools: &'static [&'static str], test: fn()) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let missing = tools.iter().find(|tool| !is_installed(tool));
+        if let Some(tool) = missing {
+            return Ok(Completion::ignored_with(format!("{tool} is missing")));
+        }
+        test();
+        Ok(Completion::Completed)
+    })
+}
+
 fn is_installed(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("{tool} is not installed: this test has checked nothing");
-    }
-    found
+    Command::new(tool).arg("--version").output().is_ok()
+}
+
+fn main() -> ExitCode {
+    const BUILD: &[&str] = &["make", "gcc"];
+    const BOOT: &[&str] = &["gcc", "qemu-system-x86_64"];
+    let trials = vec![
+        trial(
+            "rebuilt_roms_are_the_committed_bytes",
+            BUILD,
+            rebuilt_roms_are_the_committed_bytes,
+        ),
+        trial(
+            "option_rom_adds_up_to_zero_and_knows_its_size",
+            &[],
+            option_rom_adds_up_to_zero_and_knows_its_size,
+        ),
+        trial(
+            "bios_services_answer_on_qemu",
+            BOOT,
+            bios_services_answer_on_qemu,
+        ),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 fn rebuild(name: &str) -> PathBuf {
@@ -63,11 +96,7 @@ fn tools_at_hand() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
 fn rebuilt_roms_are_the_committed_bytes() {
-    if !is_installed("make") || !is_installed("gcc") {
-        return;
-    }
     let recorded = fs::read_to_string(root().join("firmware/TOOLCHAIN")).unwrap();
     let dir = rebuild("compare");
     if tools_at_hand() != recorded {
@@ -84,7 +113,6 @@ fn rebuilt_roms_are_the_committed_bytes() {
     }
 }
 
-#[test]
 fn option_rom_adds_up_to_zero_and_knows_its_size() {
     let rom = fs::read(root().join("firmware/vgabios.bin")).unwrap();
     assert_eq!(rom[..2], [0x55, 0xaa]);
@@ -96,16 +124,12 @@ fn option_rom_adds_up_to_zero_and_knows_its_size() {
     );
 }
 
-#[test]
 fn bios_services_answer_on_qemu() {
     boot_every_way(&root().join("firmware"));
 }
 
 /// Boots `checks.S` from an IDE disk, and from virtio disks of both generations.
 fn boot_every_way(roms: &Path) {
-    if !is_installed("gcc") || !is_installed("qemu-system-x86_64") {
-        return;
-    }
     let disk = "if=none,id=disk";
     boot(
         roms,

@@ -62,7 +62,7 @@ fn one_kill(round: u32, delay: Duration) -> Outcome {
 
 /// Boots the kernel directly, with its root on the disk, and types one command.
 fn start(disk: &Path, bus: &str, command: &str) -> Result<Session, Skip> {
-    let disk = format!("{},bus={bus}", disk.display());
+    let disk = format!("{},bus={bus},backing=any", disk.display());
     let line = format!("{command}\n");
     let mut run = cowbox(["run", "--disk", &disk, "-m", "256M", "--display", "none"]);
     run.arg("--kernel").arg(guest("amd64/vmlinuz")?);

@@ -30,7 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Boots the disk by our BIOS and types one command at the root disk's prompt.
 pub(crate) fn boot(disk: &Path, bus: &str, command: &str, options: &[&str]) -> Finished {
-    let disk = format!("{},bus={bus}", disk.display());
+    let disk = format!("{},bus={bus},backing=any", disk.display());
     let line = format!("{command}\n");
     let arguments = ["run", "--disk", &disk, "-m", "256M", "--display", "none"];
     let mut run = cowbox(arguments);
