@@ -212,10 +212,11 @@ class Process:
         self.unmatched = self.unmatched.partition(text)[2]
 
     def last_words(self):
-        """Why it ended: what it wrote last on standard error, or Bochs's log."""
+        """Why it ended: the first and last line on standard error, or Bochs's panic."""
         said = (self.scratch / "output").read_text(errors="replace")
         log = self.scratch / "bochs.log"
         if log.exists():
             said = "".join(line for line in log.read_text(errors="replace").splitlines(True) if "PANIC" in line) or said
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        return f"ended with status {self.child.returncode}: {' / '.join(lines[:3]) or 'no message'}"
+        words = ": ".join(dict.fromkeys(lines[:1] + lines[-1:])) or "no message"
+        return f"ended with status {self.child.returncode}: {words}"

@@ -48,7 +48,7 @@
 #define BP_ %ebp
 #define WORD 4
 #define BUFFER 0x200000
-#define COPY 0x400000
+#define COPY 0x430000           // not a power of two from BUFFER: no TLB slot in common
 #define IRET iretl
 #define PTE(address) (PAGE_TABLES + 0x1000 + (address) / 0x1000 * 4)
     .macro row_code
@@ -66,7 +66,7 @@
 #define BP_ %rbp
 #define WORD 8
 #define BUFFER 0x200000
-#define COPY 0x400000
+#define COPY 0x430000           // not a power of two from BUFFER: no TLB slot in common
 #define IRET iretq
 #define PTE(address) (PAGE_TABLES + 0x3000 + (address) / 0x1000 * 8)
     .macro row_code
