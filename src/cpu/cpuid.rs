@@ -127,7 +127,7 @@ fn features(word: Word) -> u32 {
 }
 
 /// Whether this processor has the features that an encoding needs.
-pub(super) fn claims(instruction: &Instruction) -> bool {
+pub fn claims(instruction: &Instruction) -> bool {
     let has = |feature| {
         let mut claimed = CLAIMS.iter().flat_map(|claim| claim.encodings);
         claimed.any(|&f| f == feature)

@@ -2,7 +2,7 @@
 //! from them (Intel SDM volume 3, sections 3.4, 3.5, 5.6 and 5.8.3).
 
 use super::fault::{GP, NP, SS as STACK_FAULT};
-use super::segment::{Attributes, CS, FS, GS, SS, Segment};
+use super::segment::{Attributes, CS, SS, Segment};
 use super::{Core, Exec, Raised};
 
 /// The table index and table bit of a selector, without its RPL: what error codes hold.
@@ -199,9 +199,7 @@ impl Core<'_> {
     /// Replaces the segment register, and what follows from it.
     pub(super) fn set_segment(&mut self, index: u8, segment: Segment) {
         self.cpu.segments[usize::from(index)] = segment;
-        if matches!(index, CS | SS | FS | GS) {
-            self.cpu.refresh_mode();
-        }
+        self.cpu.refresh_mode();
     }
 
     /// What a selector gives in real mode, where limit and size stay as protected mode left

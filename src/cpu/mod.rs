@@ -47,7 +47,7 @@ pub use exec::Handler;
 pub use fault::{Event, Exec, Raised};
 pub use flags::Flags;
 pub use interrupt::{Delivery, Incident, Incidents};
-pub use mode::{CodeSize, cr0, cr4, efer};
+pub use mode::{CodeSize, DataSegments, cr0, cr4, efer};
 pub use regs::Registers;
 pub use run::Stop;
 pub use segment::{Segment, TableRegister};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cpu;
 use super::flags;
-use super::segment::{CS, FLAT_STACK, FS, GS, SS, Segment};
+use super::segment::{CS, DS, ES, FLAT_STACK, FS, GS, SS, Segment};
 
 /// Bits of CR0.
 pub mod cr0 {
@@ -93,11 +93,26 @@ impl CodeSize {
     }
 }
 
+/// What the data segments of the code that runs are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DataSegments {
+    /// Bases and bounds count.
+    #[default]
+    Bounded,
+    /// DS, ES and SS begin at 0 and cover every address: offsets are linear addresses. So it
+    /// is in 64-bit mode, and in most 32-bit systems.
+    Flat,
+}
+
 /// What the hot paths need to know of the mode, computed when something changes it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mode {
     /// The code segment's size.
     pub code: CodeSize,
+    /// What the data segments are like.
+    pub data: DataSegments,
+    /// The base of the code segment.
+    pub code_base: u64,
     /// What linear addresses are cut to: 32 bits outside 64-bit mode.
     pub linear_mask: u64,
     /// What the instruction pointer wraps at when it runs off the end of a block.
@@ -138,8 +153,8 @@ impl Cpu {
         self.mode.code == CodeSize::Bits64
     }
 
-    /// Recomputes [`Mode`]. Whoever changes CR0.PE, EFER, EFLAGS.VM, the CPL, CS or SS calls
-    /// this afterwards.
+    /// Recomputes [`Mode`]. Whoever changes CR0.PE, EFER, EFLAGS.VM, the CPL or a segment
+    /// register calls this afterwards.
     pub fn refresh_mode(&mut self) {
         let cs = self.segment(CS).attributes;
         let code = if self.is_long() && cs.long() {
@@ -151,9 +166,12 @@ impl Cpu {
         };
         let wide = code == CodeSize::Bits64;
         let big_stack = self.segment(SS).attributes.big();
-        let before = (self.mode.user, self.mode.linear_mask);
+        let data = self.data_segments(code);
+        let before = self.mode.clone();
         self.mode = Mode {
             code,
+            data,
+            code_base: self.segment(CS).base,
             linear_mask: if wide { u64::MAX } else { 0xffff_ffff },
             ip_mask: if wide { u64::MAX } else { 0xffff_ffff },
             ip_limit: if wide {
@@ -166,10 +184,13 @@ impl Cpu {
                 (false, true) => 0xffff_ffff,
                 (false, false) => 0xffff,
             },
-            stack_segment: if wide { FLAT_STACK } else { SS },
+            stack_segment: match data {
+                DataSegments::Flat => FLAT_STACK,
+                DataSegments::Bounded => SS,
+            },
             user: u8::from(self.cpl == 3),
         };
-        if before != (self.mode.user, self.mode.linear_mask) {
+        if before != self.mode {
             self.flow.forget_fetch_page();
         }
         for index in [FS, GS] {
@@ -179,6 +200,25 @@ impl Cpu {
             } else {
                 Segment::new(s.selector, s.base, s.limit, s.attributes)
             };
+        }
+    }
+
+    /// What the data segments are like for code of this size. The base of CS is 0 in 64-bit
+    /// mode as well.
+    fn data_segments(&self, code: CodeSize) -> DataSegments {
+        let everything = |index: u8| {
+            let s = self.segment(index);
+            s.base == 0 && s.read_end() == 1 << 32 && s.write_end() == 1 << 32
+        };
+        let flat = match code {
+            CodeSize::Bits16 => false,
+            CodeSize::Bits32 => everything(DS) && everything(ES) && everything(SS),
+            CodeSize::Bits64 => true,
+        };
+        if flat {
+            DataSegments::Flat
+        } else {
+            DataSegments::Bounded
         }
     }
 

@@ -60,17 +60,22 @@ enum Shadow {
     Stack,
 }
 
-/// The page that instructions are being fetched from.
+/// The page that instructions are being fetched from, as instruction pointers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FetchPage {
-    linear: u64,
-    physical: u64,
+struct FetchWindow {
+    /// The instruction pointer of the page's first byte (wrapping, if CS begins in the page).
+    start: u64,
+    /// How many bytes of the page lie within the code segment. 0: no page.
+    len: u64,
+    /// The key of a block at the page's first byte.
+    key: BlockKey,
 }
 
-/// No page: equal to no page address.
-const NO_PAGE: FetchPage = FetchPage {
-    linear: 1,
-    physical: 0,
+/// No page.
+const NO_WINDOW: FetchWindow = FetchWindow {
+    start: 0,
+    len: 0,
+    key: BlockKey::DEAD,
 };
 
 /// What the loop carries from block to block.
@@ -103,7 +108,7 @@ pub struct Flow {
     ending: Ending,
     #[serde(skip)]
     stale_blocks: bool,
-    fetch: FetchPage,
+    fetch: FetchWindow,
 }
 
 impl Default for Flow {
@@ -120,7 +125,7 @@ impl Default for Flow {
             horizon: 0,
             ending: Ending::None,
             stale_blocks: false,
-            fetch: NO_PAGE,
+            fetch: NO_WINDOW,
         }
     }
 }
@@ -194,7 +199,7 @@ impl Flow {
 
     /// Forgets the page that is being fetched from: translations changed.
     pub fn forget_fetch_page(&mut self) {
-        self.fetch = NO_PAGE;
+        self.fetch = NO_WINDOW;
         self.end_block();
     }
 
@@ -241,7 +246,7 @@ impl Core<'_> {
     fn run_linked(&mut self, blocks: &BlockCache, mut id: BlockId) -> Exec<BlockId> {
         loop {
             let block = blocks.get(id);
-            let fall_through = self.execute(block, block.ops())?;
+            let fall_through = self.execute(block.ops(), block.bytes())?;
             let Some(key) = self.next_key() else {
                 return Ok(id);
             };
@@ -298,7 +303,9 @@ impl Core<'_> {
             room as usize
         };
         let ops = block.ops();
-        let done = self.execute(block, &ops[..ops.len().min(limit)]);
+        let ops = &ops[..ops.len().min(limit)];
+        let bytes = ops.last().map_or(0, |op| u64::from(op.next));
+        let done = self.execute(ops, bytes);
         match done {
             Err(Raised) => self.deliver_event()?,
             Ok(_) if stepping && !self.cpu.flow.holds_traps() => self.single_step_trap()?,
@@ -307,16 +314,12 @@ impl Core<'_> {
         Ok(None)
     }
 
-    /// Executes `ops`, the first ones of `block`. Returns where control goes if none of them
+    /// Executes `ops`, which are `bytes` bytes long. Returns where control goes if none of them
     /// branches.
     #[inline(always)]
-    fn execute(&mut self, block: &Block, ops: &[Op]) -> Exec<u64> {
+    fn execute(&mut self, ops: &[Op], bytes: u64) -> Exec<u64> {
         let ip = self.cpu.rip;
         self.cpu.regs.set_block_ip(ip);
-        let bytes = match ops.len() == block.ops().len() {
-            true => block.bytes(),
-            false => ops.last().map_or(0, |op| u64::from(op.next)),
-        };
         let fall_through = self.wrap_ip(ip.wrapping_add(bytes));
         self.cpu.rip = fall_through;
         let mut index = 0;
@@ -371,47 +374,40 @@ impl Core<'_> {
     /// fetched from and within the code segment.
     #[inline(always)]
     fn next_key(&self) -> Option<BlockKey> {
-        let linear = self.fetch_address();
-        let same_page = linear & !(PAGE_SIZE - 1) == self.cpu.flow.fetch.linear;
-        if !same_page || self.cpu.rip > self.cpu.mode.ip_limit {
-            return None;
-        }
-        let physical = self.cpu.flow.fetch.physical | linear % PAGE_SIZE;
-        Some(BlockKey::new(physical, self.cpu.mode.code))
-    }
-
-    /// The linear address of the next instruction.
-    #[inline(always)]
-    fn fetch_address(&self) -> u64 {
-        let base = self.cpu.segment(CS).base;
-        base.wrapping_add(self.cpu.rip) & self.cpu.mode.linear_mask
+        let fetch = &self.cpu.flow.fetch;
+        let offset = self.cpu.rip.wrapping_sub(fetch.start);
+        (offset < fetch.len).then(|| fetch.key.plus(offset))
     }
 
     /// The block at the instruction pointer, found or decoded; `last` gets a hint to it.
     fn next_block(&mut self, blocks: &mut BlockCache, last: BlockId) -> Exec<BlockId> {
-        if self.cpu.rip > self.cpu.mode.ip_limit {
-            return Err(self.fault_with(super::fault::GP, 0));
-        }
-        let linear = self.fetch_address();
-        if linear & !(PAGE_SIZE - 1) != self.cpu.flow.fetch.linear {
-            self.fetch_page(linear)?;
-        }
-        let physical = self.cpu.flow.fetch.physical | linear % PAGE_SIZE;
-        let id = blocks.find(self, physical)?;
-        blocks.link(last, linear % PAGE_SIZE, id);
+        let key = match self.next_key() {
+            Some(key) => key,
+            None => self.fetch_page()?,
+        };
+        let id = blocks.find(self, key)?;
+        blocks.link(last, key, id);
         Ok(id)
     }
 
-    /// Moves on to the page that holds `linear`.
+    /// Moves on to the page that the instruction pointer is in.
     #[cold]
-    fn fetch_page(&mut self, linear: u64) -> Exec {
+    fn fetch_page(&mut self) -> Exec<BlockKey> {
+        let (ip, limit) = (self.cpu.rip, self.cpu.mode.ip_limit);
+        if ip > limit {
+            return Err(self.fault_with(super::fault::GP, 0));
+        }
+        let linear = self.cpu.mode.code_base.wrapping_add(ip) & self.cpu.mode.linear_mask;
         let user = self.cpu.mode.user;
         let physical = self.translate(Access::Fetch, user, linear, CS)?;
-        self.cpu.flow.fetch = FetchPage {
-            linear: linear & !(PAGE_SIZE - 1),
-            physical: physical & !(PAGE_SIZE - 1),
+        let offset = linear % PAGE_SIZE;
+        let left = (limit - ip).saturating_add(1).min(PAGE_SIZE - offset);
+        self.cpu.flow.fetch = FetchWindow {
+            start: ip.wrapping_sub(offset),
+            len: offset + left,
+            key: BlockKey::new(physical - offset, &self.cpu.mode),
         };
-        Ok(())
+        Ok(BlockKey::new(physical, &self.cpu.mode))
     }
 
     /// Looks at what wants attention at a block head. A horizon of 0 afterwards: run one

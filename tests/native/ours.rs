@@ -3,7 +3,9 @@
 use cowbox::bus::{NEVER, Size, Tick};
 use cowbox::cpu::decode::lower;
 use cowbox::cpu::segment::{Attributes, CS};
-use cowbox::cpu::{Bus, CodeSize, Core, Cpu, Event, Segment, Signals, cr0, cr4, efer};
+use cowbox::cpu::{
+    Bus, CodeSize, Core, Cpu, DataSegments, Event, Segment, Signals, cr0, cr4, efer,
+};
 use cowbox::memory::{Memory, PAGE_SIZE, PhysAddr};
 use iced_x86::{Instruction, RflagsBits};
 
@@ -85,7 +87,7 @@ impl Machine {
             self.cpu.fpu.set_mmx(n, value);
         }
         self.cpu.flags.set_bits(before.flags as u32);
-        let op = lower(instruction, &[], CodeSize::Bits64);
+        let op = lower(instruction, &[], CodeSize::Bits64, DataSegments::Flat);
         let mut core = Core {
             cpu: &mut self.cpu,
             memory: &mut self.memory,

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::op::Op;
-use crate::memory::{ArenaOffset, PAGE_SIZE};
+use crate::memory::ArenaOffset;
 
 /// A block's place in the [`super::BlockCache`].
 pub type BlockId = u32;
@@ -44,8 +44,8 @@ impl Block {
         self.bytes
     }
 
-    /// Where the next instruction starts within its page.
-    pub(super) fn next_offset(&self) -> u64 {
-        (self.key.physical() + self.bytes) % PAGE_SIZE
+    /// The key of the block behind this one.
+    pub(super) fn next_key(&self) -> super::BlockKey {
+        self.key.plus(self.bytes)
     }
 }

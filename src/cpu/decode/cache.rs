@@ -10,27 +10,36 @@ use std::collections::HashMap;
 
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
+use serde::{Deserialize, Serialize};
+
 use super::block::{Block, BlockId, NO_BLOCK};
 use super::lower::{ends_block, lower};
 use super::op::Op;
 use crate::cpu::mmu::Access;
-use crate::cpu::mode::CodeSize;
+use crate::cpu::mode::{CodeSize, DataSegments, Mode};
 use crate::cpu::segment::CS;
 use crate::cpu::{Core, Exec};
 use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr};
 
-/// What identifies a block: the physical address of its first byte and the code size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What identifies a block: the physical address of its first byte, the code size, and whether
+/// data segments are flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockKey(u64);
 
 impl BlockKey {
     /// The key of no block.
-    pub(super) const DEAD: Self = Self(u64::MAX);
+    pub(crate) const DEAD: Self = Self(u64::MAX);
 
-    /// The key of code at `physical`.
+    /// The key of code at `physical` in the mode that the CPU is in.
     #[inline(always)]
-    pub fn new(physical: PhysAddr, code: CodeSize) -> Self {
-        Self(physical | (code as u64) << 60)
+    pub fn new(physical: PhysAddr, mode: &Mode) -> Self {
+        Self(physical | (mode.code as u64) << 60 | (mode.data as u64) << 62)
+    }
+
+    /// The key of code `offset` bytes on, in the same page.
+    #[inline(always)]
+    pub fn plus(self, offset: u64) -> Self {
+        Self(self.0.wrapping_add(offset))
     }
 
     /// The physical address of the first byte.
@@ -88,23 +97,22 @@ impl BlockCache {
         (next.key == key).then_some(id)
     }
 
-    /// Leaves the hint that [`BlockCache::successor`] follows: `next`, which starts at
-    /// `offset` within its page, came after `last`. Page-crossing blocks are always looked up.
-    pub fn link(&self, last: BlockId, offset: u64, next: BlockId) {
+    /// Leaves the hint that [`BlockCache::successor`] follows: `next`, with `key`, came after
+    /// `last`. Page-crossing blocks are always looked up.
+    pub fn link(&self, last: BlockId, key: BlockKey, next: BlockId) {
         if self.get(next).second_page.is_some() {
             return;
         }
         if let Some(block) = self.blocks.get(last as usize) {
-            let falls_through = block.next_offset() == offset;
+            let falls_through = block.next_key() == key;
             block.successors[usize::from(!falls_through)].set(next);
         }
     }
 
-    /// The block at physical address `physical`, which the CPU has translated from its
-    /// instruction pointer; decoded if need be. Faults if the first instruction reaches into
+    /// The block with `key`, whose address the CPU has translated from its instruction pointer;
+    /// decoded if need be. Faults if the first instruction reaches into
     /// a page that cannot be fetched.
-    pub fn find(&mut self, core: &mut Core<'_>, physical: PhysAddr) -> Exec<BlockId> {
-        let key = BlockKey::new(physical, core.cpu.mode.code);
+    pub fn find(&mut self, core: &mut Core<'_>, key: BlockKey) -> Exec<BlockId> {
         let id = self.table[key.slot()];
         if let Some(block) = self.blocks.get(id as usize)
             && block.key == key
@@ -117,7 +125,7 @@ impl BlockCache {
             }
             self.kill(id);
         }
-        self.decode(core, key, physical)
+        self.decode(core, key)
     }
 
     /// Drops the blocks that the writes hit.
@@ -173,11 +181,11 @@ impl BlockCache {
         }
     }
 
-    fn decode(&mut self, core: &mut Core<'_>, key: BlockKey, physical: PhysAddr) -> Exec<BlockId> {
+    fn decode(&mut self, core: &mut Core<'_>, key: BlockKey) -> Exec<BlockId> {
         if self.blocks.len() - self.free.len() >= MAX_BLOCKS {
             self.clear(core);
         }
-        let block = read_block(core, key, physical)?;
+        let block = read_block(core, key)?;
         for (offset, len) in block.sources.into_iter().filter(|(_, len)| *len != 0) {
             core.watch_code(offset, len);
         }
@@ -210,13 +218,14 @@ fn second_page(core: &mut Core<'_>) -> Exec<PhysAddr> {
     core.translate(Access::Fetch, user, next, CS)
 }
 
-/// Decodes the block at `physical`.
-fn read_block(core: &mut Core<'_>, key: BlockKey, physical: PhysAddr) -> Exec<Block> {
+/// Decodes the block that `key` names.
+fn read_block(core: &mut Core<'_>, key: BlockKey) -> Exec<Block> {
+    let physical = key.physical();
     let in_page = PAGE_SIZE - physical % PAGE_SIZE;
     let mut bytes = vec![0; in_page.min(MAX_BYTES + MAX_INSTRUCTION as u64) as usize];
     read_code(core, physical, &mut bytes);
-    let code = core.cpu.mode.code;
-    let mut ops = decode_run(&bytes, code);
+    let (code, data) = (core.cpu.mode.code, core.cpu.mode.data);
+    let mut ops = decode_run(&bytes, code, data);
     let mut sources = [(0, 0); 2];
     let mut second = None;
     let mut watch = |core: &Core<'_>, n: usize, at: PhysAddr, len: u64| {
@@ -229,7 +238,7 @@ fn read_block(core: &mut Core<'_>, key: BlockKey, physical: PhysAddr) -> Exec<Bl
         let kept = bytes.len();
         bytes.resize(kept + MAX_INSTRUCTION, 0);
         read_code(core, page, &mut bytes[kept..]);
-        ops.push(decode_one(&bytes, code));
+        ops.push(decode_one(&bytes, code, data));
         let len = u64::from(ops[0].next);
         watch(core, 0, physical, in_page.min(len));
         watch(core, 1, page, len.saturating_sub(in_page));
@@ -267,7 +276,7 @@ fn decoder(bytes: &[u8], code: CodeSize) -> Decoder<'_> {
 
 /// The instructions from the start of `bytes` up to the end of the block; none if the first
 /// one needs more bytes than there are.
-fn decode_run(bytes: &[u8], code: CodeSize) -> Vec<Op> {
+fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments) -> Vec<Op> {
     let mut decoder = decoder(bytes, code);
     let mut instruction = Instruction::default();
     let mut ops = Vec::new();
@@ -276,7 +285,7 @@ fn decode_run(bytes: &[u8], code: CodeSize) -> Vec<Op> {
         if decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
-        ops.push(lower(&instruction, bytes, code));
+        ops.push(lower(&instruction, bytes, code, data));
         if ends_block(&instruction) {
             break;
         }
@@ -286,6 +295,6 @@ fn decode_run(bytes: &[u8], code: CodeSize) -> Vec<Op> {
 }
 
 /// The first instruction of `bytes`, which hold enough of them for any.
-fn decode_one(bytes: &[u8], code: CodeSize) -> Op {
-    lower(&decoder(bytes, code).decode(), bytes, code)
+fn decode_one(bytes: &[u8], code: CodeSize, data: DataSegments) -> Op {
+    lower(&decoder(bytes, code).decode(), bytes, code, data)
 }

@@ -5,13 +5,13 @@ use iced_x86::{Code, Instruction, OpKind, Register};
 use super::op::{Op, Repeat};
 use crate::cpu::exec;
 use crate::cpu::fpu;
-use crate::cpu::mode::CodeSize;
+use crate::cpu::mode::{CodeSize, DataSegments};
 use crate::cpu::regs::{BIAS, BIAS_VALUE, BLOCK_IP, HIGH_BYTE, ZERO};
 use crate::cpu::segment::{CS, DS, ES, FLAT, FLAT_STACK, FS, GS, SS};
 
 /// Packs `instruction`, decoded from `bytes` as if they started at address 0, for code of size
 /// `code`.
-pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize) -> Op {
+pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize, data: DataSegments) -> Op {
     let next = instruction.next_ip() as u8;
     let run = exec::handler(instruction);
     let mut op = Op::new(run, instruction.code(), next, instruction.len() as u8);
@@ -21,7 +21,7 @@ pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize) -> Op {
         let own = bytes.get(instruction.ip() as usize..).unwrap_or_default();
         op.immediate = fpu::opcode(own).into();
     }
-    set_memory(&mut op, instruction, code);
+    set_memory(&mut op, instruction, code, data);
     op.set_repeat(match () {
         () if instruction.has_repne_prefix() => Repeat::NotEqual,
         () if instruction.has_rep_prefix() => Repeat::Equal,
@@ -76,12 +76,12 @@ fn set_immediates(op: &mut Op, instruction: &Instruction) {
     }
 }
 
-fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize) {
+fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize, data: DataSegments) {
     let string = (0..instruction.op_count())
         .map(|n| instruction.op_kind(n))
         .find(|&kind| is_string(kind));
     if let Some(kind) = string {
-        let segment = segment_index(instruction.memory_segment(), code);
+        let segment = segment_index(instruction.memory_segment(), code, data);
         op.set_address(0, string_address_size(kind), segment);
         return;
     }
@@ -96,7 +96,7 @@ fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize) {
     op.set_address(
         scale,
         size,
-        segment_index(instruction.memory_segment(), code),
+        segment_index(instruction.memory_segment(), code, data),
     );
     // XLAT adds AL, not the whole register, by itself.
     op.index = match index {
@@ -181,14 +181,14 @@ fn string_kind_size(kind: OpKind) -> Option<u8> {
     }
 }
 
-fn segment_index(register: Register, code: CodeSize) -> u8 {
-    match (register, code) {
+fn segment_index(register: Register, code: CodeSize, data: DataSegments) -> u8 {
+    match (register, data) {
         (Register::FS, _) => FS,
         (Register::GS, _) => GS,
-        (Register::SS, CodeSize::Bits64) => FLAT_STACK,
-        (_, CodeSize::Bits64) => FLAT,
+        (Register::CS, _) if code != CodeSize::Bits64 => CS,
+        (Register::SS, DataSegments::Flat) => FLAT_STACK,
+        (_, DataSegments::Flat) => FLAT,
         (Register::ES, _) => ES,
-        (Register::CS, _) => CS,
         (Register::SS, _) => SS,
         _ => DS,
     }

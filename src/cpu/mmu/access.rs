@@ -9,7 +9,7 @@ use super::walk::Access;
 use crate::bus::Size;
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{GP, SS};
-use crate::cpu::segment::{FLAT_STACK, SS as STACK};
+use crate::cpu::segment::{FLAT, FLAT_STACK, SS as STACK};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Raised};
 use crate::memory::{PAGE_SIZE, PhysAddr};
@@ -20,7 +20,6 @@ pub struct Place {
     /// The host address, or 0 where the store takes the slow path.
     host: usize,
     linear: u64,
-    user: u8,
 }
 
 /// Bits of the effective address that each address size keeps: 16, 32, 64.
@@ -42,16 +41,35 @@ impl Core<'_> {
     /// The linear address of `bytes` bytes at `offset` of a segment, checked for `access`.
     #[inline(always)]
     pub fn linear(&mut self, access: Access, segment: u8, offset: u64, bytes: u64) -> Exec<u64> {
+        if self.quick_linear(access, segment, offset, bytes).is_none() {
+            self.check_segment(access, segment, offset, bytes)?;
+        }
+        let base = self.cpu.segment(segment).base;
+        Ok(base.wrapping_add(offset) & self.cpu.mode.linear_mask)
+    }
+
+    /// The linear address, where one comparison shows that the access is allowed. Offsets in
+    /// the flat segments are linear addresses.
+    #[inline(always)]
+    fn quick_linear(&self, access: Access, segment: u8, offset: u64, bytes: u64) -> Option<u64> {
+        if segment >= FLAT {
+            return Some(offset);
+        }
         let s = self.cpu.segment(segment);
         let end = match access {
             Access::Write => s.write_end(),
             _ => s.read_end(),
         };
-        if offset.wrapping_add(bytes) > end {
-            self.check_segment(access, segment, offset, bytes)?;
-        }
-        let base = self.cpu.segment(segment).base;
-        Ok(base.wrapping_add(offset) & self.cpu.mode.linear_mask)
+        let linear = s.base.wrapping_add(offset) & self.cpu.mode.linear_mask;
+        (offset.wrapping_add(bytes) <= end).then_some(linear)
+    }
+
+    /// The host address of an access that needs neither a check nor a walk nor a device.
+    #[inline(always)]
+    fn quick_host(&self, access: Access, segment: u8, offset: u64, bytes: u64) -> Option<usize> {
+        let linear = self.quick_linear(access, segment, offset, bytes)?;
+        let user = self.cpu.mode.user;
+        self.cpu.tlb.host(access, user, linear, bytes)
     }
 
     /// Loads the memory operand.
@@ -64,12 +82,17 @@ impl Core<'_> {
     /// Loads from `offset` of a segment.
     #[inline(always)]
     pub fn load_at<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
-        let linear = self.linear(Access::Read, segment, offset, W::BYTES)?;
-        let user = self.cpu.mode.user;
-        if let Some(host) = self.cpu.tlb.host(Access::Read, user, linear, W::BYTES) {
-            return Ok(read_host(host));
+        match self.quick_host(Access::Read, segment, offset, W::BYTES) {
+            Some(host) => Ok(read_host(host)),
+            None => self.load_checked(segment, offset),
         }
-        self.read_slow(linear, user, segment)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
+        let linear = self.linear(Access::Read, segment, offset, W::BYTES)?;
+        self.read_slow(linear, self.cpu.mode.user, segment)
     }
 
     /// Stores to the memory operand.
@@ -82,13 +105,20 @@ impl Core<'_> {
     /// Stores to `offset` of a segment.
     #[inline(always)]
     pub fn store_at<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
-        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
-        let user = self.cpu.mode.user;
-        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
-            write_host(host, value);
-            return Ok(());
+        match self.quick_host(Access::Write, segment, offset, W::BYTES) {
+            Some(host) => {
+                write_host(host, value);
+                Ok(())
+            }
+            None => self.store_checked(segment, offset, value),
         }
-        self.write_slow(linear, user, segment, value)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_checked<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
+        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        self.write_slow(linear, self.cpu.mode.user, segment, value)
     }
 
     /// Loads the memory operand for a following [`Core::commit`]: faults as a write would.
@@ -101,12 +131,17 @@ impl Core<'_> {
     /// [`Core::open`] at `offset` of a segment.
     #[inline(always)]
     pub fn open_at<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
-        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
-        let user = self.cpu.mode.user;
-        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
-            return Ok((Place { host, linear, user }, read_host(host)));
+        match self.quick_host(Access::Write, segment, offset, W::BYTES) {
+            Some(host) => Ok((Place { host, linear: 0 }, read_host(host))),
+            None => self.open_checked(segment, offset),
         }
-        self.open_slow(linear, user, segment)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
+        let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        self.open_slow(linear, self.cpu.mode.user, segment)
     }
 
     /// Stores what [`Core::open`] loaded, changed. Cannot fault.
@@ -115,7 +150,7 @@ impl Core<'_> {
         if place.host != 0 {
             write_host(place.host, value);
         } else {
-            self.commit_slow(place, value);
+            self.commit_slow(place.linear, value);
         }
     }
 
@@ -251,24 +286,20 @@ impl Core<'_> {
     fn open_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8) -> Exec<(Place, W)> {
         self.probe_write(linear, W::BYTES, user, segment)?;
         let value = self.read_slow(linear, user, segment)?;
-        let place = Place {
-            host: 0,
-            linear,
-            user,
-        };
-        Ok((place, value))
+        Ok((Place { host: 0, linear }, value))
     }
 
     #[cold]
     #[inline(never)]
-    fn commit_slow<W: Width>(&mut self, place: Place, value: W) {
+    fn commit_slow<W: Width>(&mut self, linear: u64, value: W) {
+        let user = self.cpu.mode.user;
         let bytes = value.zero_extend().to_le_bytes();
-        if place.linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
-            && let Ok(physical) = self.translate(Access::Write, place.user, place.linear, 0)
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
+            && let Ok(physical) = self.translate(Access::Write, user, linear, 0)
         {
             self.write_physical(physical, W::BYTES, value.zero_extend());
         } else {
-            self.write_bytes(place.linear, place.user, &bytes[..W::BYTES as usize]);
+            self.write_bytes(linear, user, &bytes[..W::BYTES as usize]);
         }
     }
 
