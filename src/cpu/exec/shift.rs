@@ -103,7 +103,6 @@ impl Shift for Ror {
 /// Rotates the `BITS + 1` bits of CF and `x` left by `count`; the result and the new CF.
 fn rotate_through_carry<W: Width>(x: u64, carry: bool, count: u32) -> (u64, bool) {
     let bits = W::BITS + 1;
-    let count = count % bits;
     let value = u128::from(carry) << W::BITS | u128::from(x);
     let rotated = value << count | value >> (bits - count);
     let r = W::truncate(rotated as u64).zero_extend();
@@ -113,6 +112,11 @@ fn rotate_through_carry<W: Width>(x: u64, carry: bool, count: u32) -> (u64, bool
 impl Shift for Rcl {
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let carry = core.cpu.flags.cf();
+        let count = count % (W::BITS + 1);
+        if count == 0 {
+            // All the way round: as a count of zero, no flag changes.
+            return x;
+        }
         let (r, cf) = rotate_through_carry::<W>(x.zero_extend(), carry, count);
         set_rotated(core, cf, top::<W>(r) != cf);
         W::truncate(r)
@@ -122,7 +126,11 @@ impl Shift for Rcl {
 impl Shift for Rcr {
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let carry = core.cpu.flags.cf();
-        let left = W::BITS + 1 - count % (W::BITS + 1);
+        let count = count % (W::BITS + 1);
+        if count == 0 {
+            return x;
+        }
+        let left = W::BITS + 1 - count;
         let (r, cf) = rotate_through_carry::<W>(x.zero_extend(), carry, left);
         set_rotated(core, cf, top::<W>(r) != top::<W>(r << 1));
         W::truncate(r)
