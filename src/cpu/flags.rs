@@ -265,7 +265,7 @@ mod tests {
         let mut flags = 0;
         for (set, bit) in [
             (!(0..=255).contains(&wide), CF),
-            (r.count_ones() % 2 == 0, PF),
+            (r.count_ones().is_multiple_of(2), PF),
             (low, AF),
             (r == 0, ZF),
             (r >= 128, SF),

@@ -296,7 +296,10 @@ mod tests {
         assert_eq!(host.read(8, Size::Dword), 3_579_545);
         host.bench.now = 5 * TICKS_PER_SECOND;
         assert_eq!(host.read(8, Size::Dword), 5 * 3_579_545 % (1 << 24));
-        assert_eq!(host.read(9, Size::Byte) & 0xff, (5 * 3_579_545 >> 8) & 0xff);
+        assert_eq!(
+            host.read(9, Size::Byte) & 0xff,
+            ((5 * 3_579_545) >> 8) & 0xff
+        );
     }
 
     #[test]

@@ -336,7 +336,10 @@ fn an_outcome_that_differs_in_one_bit_is_a_difference() {
     let state = State::random(&mut Random::new(7));
     let mut other = state.clone();
     other.general[3] ^= 1;
-    let (a, b) = (Outcome::Done(state), Outcome::Done(other));
+    let (a, b) = (
+        Outcome::Done(Box::new(state)),
+        Outcome::Done(Box::new(other)),
+    );
     assert!(state::difference(&a, &a, 0).is_none());
     assert!(state::difference(&a, &b, 0).is_some());
     assert!(state::difference(&a, &Outcome::Fault(11), 0).is_some());

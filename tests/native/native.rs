@@ -154,7 +154,7 @@ impl Native {
             );
         }
         match SEEN.load(Ordering::SeqCst) {
-            0 => Outcome::Done(after),
+            0 => Outcome::Done(Box::new(after)),
             seen => Outcome::Fault((seen - 1) as u8),
         }
     }

@@ -105,7 +105,7 @@ impl Machine {
         after.xmm = self.cpu.sse.xmm;
         after.mmx = std::array::from_fn(|n| self.cpu.fpu.mmx(n as u8));
         after.flags = u64::from(self.cpu.flags.bits());
-        Outcome::Done(after)
+        Outcome::Done(Box::new(after))
     }
 }
 

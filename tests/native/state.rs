@@ -26,7 +26,7 @@ pub(crate) struct State {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Done(State),
+    Done(Box<State>),
     /// The exception's vector.
     Fault(u8),
 }

@@ -12,12 +12,15 @@ pub(super) trait Source {
     fn read<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec<B::Value<W>>;
 }
 
+/// What opening a target gives: where it is, and what it holds.
+type Opened<T, B, W> = (<T as Target>::Place<B, W>, <B as Backend>::Value<W>);
+
 /// An operand that is read, changed and written, or only written.
-pub(super) trait Target: Source {
+pub(super) trait Target: Source + Sized {
     /// What [`Target::commit`] needs to know.
     type Place<B: Backend, W: Width>: Copy;
     /// Reads it; all faults of the write that follows come here.
-    fn open<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec<(Self::Place<B, W>, B::Value<W>)>;
+    fn open<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec<Opened<Self, B, W>>;
     /// Writes it.
     fn commit<B: Backend, W: Width>(
         b: &mut B,
