@@ -5,6 +5,10 @@
 //! must be the same bytes; elsewhere the rebuilt ROM is booted. The committed ROM boots
 //! `tests/firmware/checks.S` on QEMU, from each kind of disk. A test whose tools (gcc, QEMU) are
 //! missing is reported as ignored, with the reason.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by a panic"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,8 @@
 //! Instructions against their specification and, where the host can run them, against the host.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by a panic"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod guest;

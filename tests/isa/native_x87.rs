@@ -46,7 +46,7 @@ fn random_state(random: &mut Random) -> State {
     let full = random.below(2) == 0;
     let tags = (0..8).fold(0u16, |tags, n| {
         let empty = !full && random.below(3) == 0;
-        tags | u16::from(empty) * 3 << (2 * n)
+        tags | (u16::from(empty) * 3) << (2 * n)
     });
     image[0..2].copy_from_slice(&control.to_le_bytes());
     image[4..6].copy_from_slice(&status.to_le_bytes());
