@@ -6,6 +6,7 @@
 //! the user allows more; loops and endless chains end.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{BackingPolicy, ErrorKind, Escaped, Format, ImageError, Result};
@@ -21,6 +22,10 @@ pub(super) struct Seen {
     depth: usize,
 }
 
+fn a_loop() -> ImageError {
+    refused("the backing chain is a loop: it comes back to this file".to_owned())
+}
+
 impl Seen {
     /// Adds a file; fails if the chain comes back to it or is too long.
     pub(super) fn add(&mut self, id: Option<FileId>) -> Result<()> {
@@ -31,11 +36,18 @@ impl Seen {
             )));
         }
         match id {
-            Some(id) if !self.files.insert(id) => Err(refused(
-                "the backing chain is a loop: it comes back to this file".to_owned(),
-            )),
+            Some(id) if !self.files.insert(id) => Err(a_loop()),
             _ => Ok(()),
         }
+    }
+
+    /// Fails if the file at `path` is in the chain already. One that cannot be looked at is not.
+    pub(super) fn refuse_loop(&self, path: &Path) -> Result<()> {
+        let known = std::fs::metadata(path).is_ok_and(|file| {
+            let (device, inode) = (file.dev(), file.ino());
+            self.files.contains(&FileId { device, inode })
+        });
+        if known { Err(a_loop()) } else { Ok(()) }
     }
 }
 

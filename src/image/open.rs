@@ -166,6 +166,8 @@ pub fn check(path: &Path, options: &OpenOptions, repair: Option<Repair>) -> Resu
 }
 
 fn open_link(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<Arc<dyn Image>> {
+    // Before its lock is asked for: a loop would meet the lock of its own first image.
+    seen.refuse_loop(path)?;
     let storage = open_file(path, options)?;
     open_image(storage, Some(path), options, seen)
 }
