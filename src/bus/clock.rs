@@ -2,8 +2,8 @@
 //!
 //! A tick passes for each retired instruction and each iteration of a repeated string
 //! instruction; a port access costs [`PORT_ACCESS_TICKS`] more, PAUSE [`PAUSE_TICKS`]; and while
-//! the CPU is halted the counter jumps to the next deadline. No host clock takes part, so the same inputs give
-//! the same state at the same tick.
+//! the CPU is halted the counter jumps to the next deadline. No host clock takes part, so the
+//! same inputs give the same state at the same tick.
 
 /// A point in guest time, or a span of it, in ticks of one nanosecond since power-on.
 pub type Tick = u64;
