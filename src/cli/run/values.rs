@@ -70,8 +70,9 @@ pub(super) fn unescape(text: &str) -> Result<Vec<u8>, String> {
             Some('\\') => bytes.push(b'\\'),
             Some('x') => {
                 let digits: String = rest.by_ref().take(2).collect();
-                let byte = u8::from_str_radix(&digits, 16);
-                bytes.push(byte.map_err(|_| format!("\\x{digits}: two hex digits go there"))?);
+                let byte = u8::from_str_radix(&digits, 16).ok();
+                let byte = byte.filter(|_| digits.len() == 2 && !digits.starts_with('+'));
+                bytes.push(byte.ok_or(format!("\\x{digits}: two hex digits go there"))?);
             }
             other => return Err(format!("unknown escape \\{}", other.unwrap_or(' '))),
         }
