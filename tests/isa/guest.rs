@@ -1,9 +1,10 @@
 //! One instruction at a time in a bare 64-bit guest: flat memory, no paging, no devices.
 
-use cowbox::bus::{NEVER, Size, Tick};
 use cowbox::cpu::segment::{Attributes, CS};
-use cowbox::cpu::{BlockCache, Bus, Core, Cpu, Segment, Signals, Stop, cr0, cr4, efer};
-use cowbox::memory::{Memory, PhysAddr};
+use cowbox::cpu::{BlockCache, Core, Cpu, Segment, Stop, cr0, cr4, efer};
+use cowbox::memory::Memory;
+
+use crate::empty_board::EmptyBoard;
 
 /// Where the instruction goes.
 const CODE: u64 = 0x1000;
@@ -59,7 +60,7 @@ impl Guest {
         let mut core = Core {
             cpu: &mut self.cpu,
             memory: &mut self.memory,
-            bus: &mut Board,
+            bus: &mut EmptyBoard,
         };
         match core.run(&mut self.blocks, until) {
             Stop::Deadline => End::Done,
@@ -75,62 +76,4 @@ impl Guest {
     pub(crate) fn set_data(&mut self, bytes: &[u8]) {
         self.memory.write(DATA, bytes);
     }
-}
-
-/// A board without devices.
-struct Board;
-
-impl Bus for Board {
-    fn read_port(&mut self, _: &mut Memory, _: Tick, _: u16, _: Size) -> u32 {
-        u32::MAX
-    }
-
-    fn write_port(&mut self, _: &mut Memory, _: Tick, _: u16, _: Size, _: u32) {}
-
-    fn read_port_block(&mut self, _: &mut Memory, _: Tick, _: u16, _: Size, _: &mut [u8]) -> usize {
-        0
-    }
-
-    fn write_port_block(&mut self, _: &mut Memory, _: Tick, _: u16, _: Size, _: &[u8]) -> usize {
-        0
-    }
-
-    fn read_memory(&mut self, _: &mut Memory, _: Tick, _: PhysAddr, _: Size) -> u64 {
-        u64::MAX
-    }
-
-    fn write_memory(&mut self, _: &mut Memory, _: Tick, _: PhysAddr, _: Size, _: u64) {}
-
-    fn acknowledge_interrupt(&mut self, _: &mut Memory, _: Tick) -> Option<u8> {
-        None
-    }
-
-    fn acknowledge_nmi(&mut self) {}
-
-    fn signals(&self) -> Signals {
-        Signals {
-            interrupt: false,
-            nmi: false,
-            deadline: NEVER,
-            stop: false,
-        }
-    }
-
-    fn take_remapped(&mut self) -> bool {
-        false
-    }
-
-    fn apic_base(&self) -> u64 {
-        0
-    }
-
-    fn set_apic_base(&mut self, _: &mut Memory, _: Tick, _: u64) {}
-
-    fn task_priority(&self) -> u8 {
-        0
-    }
-
-    fn set_task_priority(&mut self, _: &mut Memory, _: Tick, _: u8) {}
-
-    fn set_ferr(&mut self, _: &mut Memory, _: Tick, _: bool) {}
 }

@@ -5,6 +5,8 @@
 )]
 
 #[cfg(target_arch = "x86_64")]
+mod empty_board;
+#[cfg(target_arch = "x86_64")]
 mod guest;
 #[cfg(target_arch = "x86_64")]
 mod native_code;

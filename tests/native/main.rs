@@ -7,6 +7,8 @@
 //! a `Core` whose memory lies at the same addresses (`ours.rs`). Flags that the manual leaves
 //! undefined are not compared.
 
+#[path = "../isa/empty_board.rs"]
+mod empty_board;
 #[expect(unsafe_code, reason = "runs machine code and catches its signals")]
 mod native;
 mod ours;
