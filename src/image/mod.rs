@@ -34,6 +34,7 @@ pub mod info;
 mod open;
 pub mod qcow2;
 mod raw;
+mod secret;
 mod write_cache;
 
 use std::fmt;
@@ -48,6 +49,7 @@ pub use open::{
     overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
+pub use secret::{Secret, Secrets};
 
 /// Sectors of this size are the unit of an image's length.
 pub const SECTOR: u64 = 512;

@@ -11,7 +11,7 @@ use super::qcow2::repair::{Repair, check_storage};
 use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing};
 use super::raw::RawAccess;
 use super::write_cache::WriteCached;
-use super::{ErrorKind, Format, Image, ImageError, RawImage, Result};
+use super::{ErrorKind, Format, Image, ImageError, RawImage, Result, Secrets};
 use crate::storage::file::Mode;
 use crate::storage::{Access, FileStorage, LockError, MemoryStorage, Storage};
 
@@ -31,8 +31,8 @@ pub struct OpenOptions {
     pub backing: BackingPolicy,
     /// The format of backing files whose image does not record it.
     pub backing_format: Option<Format>,
-    /// The password of an encrypted image.
-    pub password: Option<String>,
+    /// The passwords of encrypted images.
+    pub secrets: Secrets,
 }
 
 impl OpenOptions {
@@ -143,7 +143,7 @@ pub fn overlay(base: Arc<dyn Image>, directory: &Path) -> Result<Arc<dyn Image>>
     let header = Header::read(&*storage, Purpose::Contents)?;
     let parameters = Parameters {
         writing: Writing::Allowed,
-        password: None,
+        secret: None,
         path: base.path().map(Path::to_path_buf),
         backing: Some(base),
     };
@@ -222,7 +222,7 @@ fn open_image(
             let header = Header::read(&*storage, Purpose::Contents)?;
             let parameters = Parameters {
                 writing: options.writing(),
-                password: options.password.clone(),
+                secret: options.secrets.own().cloned(),
                 backing: open_backing(&header, path, options, seen)?,
                 path: path.map(Path::to_path_buf),
             };
@@ -268,6 +268,7 @@ fn open_backing(
         format: Some(format),
         read_only: true,
         cache: WriteCache::WriteBack,
+        secrets: options.secrets.below(),
         ..options.clone()
     };
     let opened = open_link(&path, &below, seen);

@@ -35,7 +35,7 @@ pub(crate) fn open_image(storage: &Arc<dyn Storage>, base: &[u8]) -> Arc<dyn Ima
     let below = Arc::new(MemoryStorage::new(base.to_vec()));
     let parameters = Parameters {
         writing: Writing::Allowed,
-        password: None,
+        secret: None,
         backing: Some(Arc::new(
             RawImage::new(below, RawAccess::ReadOnly, None).unwrap(),
         )),

@@ -7,7 +7,7 @@ use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::Header;
 use cowbox::image::qcow2::repair::check_storage;
 use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing, compress};
-use cowbox::image::{Image, RawImage, ZeroMode};
+use cowbox::image::{Image, RawImage, Secret, ZeroMode};
 use cowbox::storage::{MemoryStorage, Storage};
 
 use crate::scratch::Random;
@@ -39,7 +39,7 @@ fn open(
     let header = Header::read(&**storage, Purpose::Contents).unwrap();
     let parameters = Parameters {
         writing: Writing::Allowed,
-        password: encrypted.then(|| "secret".to_owned()),
+        secret: encrypted.then(|| Secret::new("secret")),
         backing,
         path: None,
     };

@@ -9,7 +9,7 @@ use cowbox::image::compare::{Comparison, compare};
 use cowbox::image::convert::{ConvertOptions, Storing, convert};
 use cowbox::image::qcow2::create::CreateOptions;
 use cowbox::image::qcow2::geometry::Version;
-use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, ZeroMode};
+use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, Secret, ZeroMode};
 
 use crate::scratch::{Random, Scratch};
 
@@ -452,11 +452,11 @@ fn legacy_encryption_agrees_with_qemu() {
     image::create(&file, Format::Qcow2, &options).unwrap();
     let missing = image::open(&file, &OpenOptions::default()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Password);
-    let password = Some("geheim".to_owned());
+    let secrets = Secret::new("geheim").into();
     let image = image::open(
         &file,
         &OpenOptions {
-            password,
+            secrets,
             ..OpenOptions::default()
         },
     )

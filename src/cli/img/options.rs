@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::image::qcow2::create::{CreateOptions, Encryption, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
-use crate::image::{BackingPolicy, Format, OpenOptions, Sharing};
+use crate::image::{BackingPolicy, Format, OpenOptions, Secret, Secrets, Sharing};
 
 use super::size;
 
@@ -51,18 +51,18 @@ impl Opening {
                 false => BackingPolicy::SameDirectory,
             },
             backing_format: self.backing_format,
-            password: self.password()?,
+            secrets: self.secrets()?,
             ..OpenOptions::default()
         })
     }
 
-    fn password(&self) -> Result<Option<String>, Box<dyn Error>> {
+    fn secrets(&self) -> Result<Secrets, Box<dyn Error>> {
         let Some(path) = &self.password_file else {
-            return Ok(None);
+            return Ok(Secrets::default());
         };
         let text = std::fs::read_to_string(path)
             .map_err(|e| format!("cannot read the password file {}: {e}", path.display()))?;
-        Ok(Some(text.lines().next().unwrap_or("").to_owned()))
+        Ok(Secret::new(text.lines().next().unwrap_or("")).into())
     }
 }
 

@@ -10,8 +10,8 @@ use aes::Aes128;
 use aes::cipher::generic_array::GenericArray;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 
-use super::super::SECTOR;
 use super::super::fields::buffer_len;
+use super::super::{SECTOR, Secret};
 use super::address::GuestOffset;
 
 const BLOCK: usize = 16;
@@ -23,11 +23,11 @@ pub(super) struct AesCbc {
 
 impl AesCbc {
     /// The cipher for a password.
-    pub(super) fn new(password: &str) -> Self {
+    pub(super) fn new(password: &Secret) -> Self {
         let mut key = [0; BLOCK];
         key.iter_mut()
             .zip(password.bytes())
-            .for_each(|(byte, given)| *byte = given);
+            .for_each(|(byte, given)| *byte = *given);
         Self {
             cipher: Aes128::new(&GenericArray::from(key)),
         }

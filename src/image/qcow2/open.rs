@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use super::super::fields::zeroed;
-use super::super::{ErrorKind, Image, ImageError, Result};
+use super::super::{ErrorKind, Image, ImageError, Result, Secret};
 use super::Qcow2;
 use super::aes::AesCbc;
 use super::check;
@@ -44,7 +44,7 @@ pub struct Parameters {
     /// Whether it may be changed.
     pub writing: Writing,
     /// The password of an encrypted image.
-    pub password: Option<String>,
+    pub secret: Option<Secret>,
     /// The open backing image.
     pub backing: Option<Arc<dyn Image>>,
     /// The file's name, for messages.
@@ -106,7 +106,7 @@ impl Qcow2 {
         check::check_end(&host, &header)?;
         note_fixed_tables(&mut metadata, &host, &header, with.writing)?;
         Ok(Self {
-            cipher: cipher(&header, with.password.as_deref())?,
+            cipher: cipher(&header, with.secret.as_ref())?,
             geometry: header.geometry,
             metadata: Mutex::new(metadata),
             allocated: Condvar::new(),
@@ -221,9 +221,9 @@ fn note_fixed_tables(
     Ok(())
 }
 
-fn cipher(header: &Header, password: Option<&str>) -> Result<Option<AesCbc>> {
-    match (header.encryption, password) {
-        (EncryptionMethod::Aes, Some(password)) => Ok(Some(AesCbc::new(password))),
+fn cipher(header: &Header, secret: Option<&Secret>) -> Result<Option<AesCbc>> {
+    match (header.encryption, secret) {
+        (EncryptionMethod::Aes, Some(secret)) => Ok(Some(AesCbc::new(secret))),
         (EncryptionMethod::Aes, None) => Err(ImageError::new(
             ErrorKind::Password,
             "the image is encrypted (AES); give its password",

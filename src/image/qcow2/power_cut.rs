@@ -87,7 +87,7 @@ fn open(storage: Arc<dyn Storage>, case: &Case) -> crate::image::Result<Qcow2> {
     let backing = base(case);
     let with = Parameters {
         writing: Writing::Allowed,
-        password: None,
+        secret: None,
         backing,
         path: None,
     };
