@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::board::{
-    BIOS_BYTES, BoardConfig, Drives, FIRST_VIRTIO_SLOT, MOST_VIRTIO_DISKS, Roms, VGA_BIOS_BYTES,
+    BIOS_BYTES, BoardConfig, BootKind, Drives, FIRST_VIRTIO_SLOT, MOST_VIRTIO_DISKS, Roms,
+    VGA_BIOS_BYTES,
 };
 use super::{Event, Machine};
 use crate::devices::cmos::UnixSeconds;
@@ -54,6 +55,8 @@ pub struct MachineConfig {
     pub vga_bios: Option<Vec<u8>>,
     /// The disks; they boot in this order.
     pub disks: Vec<DiskConfig>,
+    /// The kinds of device to boot from, first to last, at most three.
+    pub boot: Vec<BootKind>,
     /// The date at power-on.
     pub date: UnixSeconds,
     /// The port that ends the machine, if there is one.
@@ -124,6 +127,7 @@ impl MachineConfig {
             bios: None,
             vga_bios: None,
             disks: Vec::new(),
+            boot: vec![BootKind::Disk],
             date,
             debug_exit_port: Some(BoardConfig::DEBUG_EXIT_PORT),
         }
@@ -147,6 +151,7 @@ impl MachineConfig {
         let board = BoardConfig {
             debug_exit_port: self.debug_exit_port,
             boot_order,
+            boot_kinds: self.boot,
             ..BoardConfig::new(self.memory, self.date)
         };
         let mut machine = Machine::new(board, roms, drives).map_err(ConfigError::Memory)?;

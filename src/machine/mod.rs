@@ -25,6 +25,7 @@ pub use crate::devices::ps2::Key;
 pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
 pub use crate::firmware::{BootError, LinuxBoot};
 use crate::memory::{Memory, MemoryError};
+pub use board::BootKind;
 use board::{Board, BoardConfig, Drives, Roms};
 pub use config::{ConfigError, DiskBus, DiskConfig, MachineConfig};
 pub use inlet::{Event, Inlet, Recording, Stamped};

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod boot_order;
 mod demo;
 mod direct_boot;
 mod firmware;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(2);
     let trials = [
         demo::trials(),
+        boot_order::trials(),
         bad_input::trials(),
         direct_boot::trials(),
         replay::trials(),

@@ -133,20 +133,26 @@ static void add_disk(pci_address address, u8 index, const struct channel *c, u8 
     drive_set_geometry(drive, id[ID_CYLINDERS], id[ID_HEADS], id[ID_SECTORS_PER_TRACK]);
 }
 
-static void probe_device(pci_address address, u8 index, const struct channel *c, u8 device)
+static void select_device(const struct channel *c, u8 device)
 {
     outb(c->command + 6, 0xa0 | device << 4);
     inb(c->control);
+}
+
+/* The signature stands in the registers after a reset, until any of them is written: in both
+   devices, whichever is selected. */
+static bool is_disk(u8 index, const struct channel *c, u8 device)
+{
+    select_device(c, device);
     u8 status = inb(c->control);
     u16 signature = inb(c->command + 4) | inb(c->command + 5) << 8;
     if (status == 0xff || inb(c->command + 2) != 1)
-        return;
+        return false;
     if (signature == 0xeb14) {
         say("IDE %u.%u: a CD-ROM; booting from it is not supported\n", index, device);
-        return;
+        return false;
     }
-    if (signature == 0x0000 && status != 0)
-        add_disk(address, index, c, device);
+    return signature == 0x0000 && status != 0;
 }
 
 void ata_detect(void)
@@ -166,7 +172,14 @@ void ata_detect(void)
             say("IDE %u: channel stays busy after a reset\n", index);
             continue;
         }
+        bool disks[2];
         for (u8 device = 0; device < 2; device++)
-            probe_device(address, index, c, device);
+            disks[device] = is_disk(index, c, device);
+        for (u8 device = 0; device < 2; device++) {
+            if (!disks[device])
+                continue;
+            select_device(c, device);
+            add_disk(address, index, c, device);
+        }
     }
 }

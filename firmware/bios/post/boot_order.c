@@ -1,7 +1,7 @@
 /*
  * fw_cfg's file bootorder: one OpenFirmware device path a line, the first to boot first. Disks
  * named there move to the front of the drive table, so that the first is drive 80h; the others
- * follow.
+ * follow. Which kind of device comes first is in CMOS (runtime/boot.c).
  *
  *   /pci@i0cf8/ide@1,1/drive@0/disk@0     channel 0, device 0
  *   /pci@i0cf8/scsi@4/disk@0,0            virtio-blk in slot 4

@@ -2,6 +2,9 @@
  * INT 19h loads the operating system: sector 0 of the first disk that has a boot record (bytes 55h
  * AAh at its end) goes to 0000:7C00 and is jumped to with the drive's number in DL. INT 18h is
  * what remains when there is none: a message, and a new start at a key.
+ *
+ * CMOS cells 3Dh and 38h name up to three kinds of device, first to last (QEMU's -boot). Disks are
+ * tried at the end if they are not named.
  */
 #include "../real_call.h"
 #include "disk.h"
@@ -64,9 +67,8 @@ static void try_option_rom(void)
     far_call();
 }
 
-u8 int19(struct registers *r)
+static bool try_disks(struct registers *r)
 {
-    try_option_rom();
     for (u8 i = 0; i < drive_count; i++) {
         if (!load_boot_sector(0x80 + i)) {
             announce_drive("Disk ", i, ": sector 0 cannot be read\n");
@@ -78,8 +80,48 @@ u8 int19(struct registers *r)
         }
         announce_drive("Booting from disk ", i, "\n\n");
         start(r, 0x80 + i);
-        return DONE;
+        return true;
     }
+    return false;
+}
+
+enum { CMOS_BOOT_THIRD = 0x38, CMOS_BOOT_FIRST = 0x3d, TURNS = 3 };
+enum boot_kind { BOOT_NONE, BOOT_FLOPPY, BOOT_DISK, BOOT_CDROM, BOOT_NETWORK };
+
+static enum boot_kind boot_kind(u8 turn)
+{
+    u8 cell = cmos_read(turn < 2 ? CMOS_BOOT_FIRST : CMOS_BOOT_THIRD);
+    return turn == 0 ? cell & 15 : cell >> 4;
+}
+
+u8 int19(struct registers *r)
+{
+    bool disks_tried = false;
+    try_option_rom();
+    for (u8 turn = 0; turn < TURNS; turn++) {
+        switch (boot_kind(turn)) {
+        case BOOT_FLOPPY:
+            announce("No floppy drive to boot from\n");
+            break;
+        case BOOT_DISK:
+            if (drive_count == 0)
+                announce("No disk to boot from\n");
+            if (try_disks(r))
+                return DONE;
+            disks_tried = true;
+            break;
+        case BOOT_CDROM:
+            announce("No CD-ROM drive to boot from\n");
+            break;
+        case BOOT_NETWORK:
+            announce("No network to boot from\n");
+            break;
+        case BOOT_NONE:
+            break;
+        }
+    }
+    if (!disks_tried && try_disks(r))
+        return DONE;
     call_interrupt(0x18);
     return DONE;
 }
@@ -97,7 +139,7 @@ static u8 restart_on_key(struct registers *r)
 
 u8 int18(struct registers *r)
 {
-    announce("\nNo bootable disk. Attach a disk with a boot record, "
+    announce("\nNothing to boot from. Attach a disk with a boot record, "
              "then press a key to restart.\n");
     bda.key_head = bda.key_tail;
     r->handler = (u32)restart_on_key;

@@ -10,6 +10,7 @@
 //! a value v written to the debug exit port gives (v << 1) | 1.
 
 mod aliases;
+mod boot;
 mod disk;
 mod ending;
 mod options;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use regex::bytes::Regex;
 
+use super::boot::BootOrder;
 use super::disk::DiskOption;
 use super::ending::Ending;
 use super::script::Script;
@@ -22,7 +23,7 @@ const DEFAULT_MEMORY: &str = "512M";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-QEMU's -hda -hdb -kernel -initrd -append -bios -snapshot -nographic -no-reboot work too.
+QEMU's -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot work too.
 
 Exit status: 0 the guest powered off, 1 failure, 2 wrong usage, 70 triple fault, 124 time limit; \
 a value v written to the debug exit port gives (v << 1) | 1.")]
@@ -40,6 +41,11 @@ pub(in crate::cli) struct Run {
     /// [,backing-format=qcow2|raw]
     #[arg(long, value_name = "DISK")]
     disk: Vec<DiskOption>,
+
+    /// The kinds of device to boot from, first to last: disk, cdrom, floppy, network; or QEMU's
+    /// letters, as in cd
+    #[arg(long, value_name = "KINDS", default_value = "disk")]
+    boot: BootOrder,
 
     /// Keep what the guest writes in throw-away overlays; the images stay as they are
     #[arg(long)]
@@ -150,6 +156,7 @@ impl Run {
     fn assemble(self) -> Result<Machine, Box<dyn Error>> {
         let mut config = MachineConfig::new(self.memory, self.date);
         config.debug_exit_port = Some(self.debug_exit);
+        config.boot = self.boot.into_kinds();
         config.bios = self.bios.as_deref().map(read).transpose()?;
         config.vga_bios = self.vga_bios.as_deref().map(read).transpose()?;
         for mut disk in self.images.into_iter().chain(self.disk) {

@@ -13,8 +13,35 @@ pub struct BoardConfig {
     pub date: UnixSeconds,
     /// The port that ends the machine, if there is one.
     pub debug_exit_port: Option<u16>,
-    /// What to boot from, first to last.
+    /// The devices to boot from, first to last within their kind.
     pub boot_order: Vec<BootDevice>,
+    /// The kinds of device to boot from, first to last; more than three do not fit in CMOS.
+    pub boot_kinds: Vec<BootKind>,
+}
+
+/// A kind of device to boot from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootKind {
+    /// Floppy drives.
+    Floppy,
+    /// Hard disks, on any controller.
+    Disk,
+    /// CD-ROM drives.
+    CdRom,
+    /// Network cards.
+    Network,
+}
+
+impl BootKind {
+    /// Its number in CMOS cells 38h and 3Dh.
+    fn cmos_code(self) -> u8 {
+        match self {
+            Self::Floppy => 1,
+            Self::Disk => 2,
+            Self::CdRom => 3,
+            Self::Network => 4,
+        }
+    }
 }
 
 impl BoardConfig {
@@ -28,24 +55,14 @@ impl BoardConfig {
             date,
             debug_exit_port: Some(Self::DEBUG_EXIT_PORT),
             boot_order: Vec::new(),
+            boot_kinds: vec![BootKind::Disk],
         }
     }
 
-    /// The order as CMOS cells have it: kinds of device, each once.
+    /// The kinds as CMOS cells have them; 0 fills up.
     fn cmos_boot_order(&self) -> [u8; 3] {
-        const FLOPPY: u8 = 1;
-        const DISK: u8 = 2;
-        let kind = |device: &BootDevice| match device {
-            BootDevice::Floppy { .. } => FLOPPY,
-            BootDevice::Ide { .. } | BootDevice::Virtio { .. } => DISK,
-        };
-        let (first, last) = (self.boot_order.first(), self.boot_order.last());
-        match (first.map(kind), last.map(kind)) {
-            (Some(FLOPPY), Some(DISK)) => [FLOPPY, DISK, 0],
-            (Some(FLOPPY), _) => [FLOPPY, 0, 0],
-            (_, Some(FLOPPY)) => [DISK, FLOPPY, 0],
-            _ => [DISK, 0, 0],
-        }
+        let mut codes = self.boot_kinds.iter().map(|kind| kind.cmos_code());
+        [(); 3].map(|()| codes.next().unwrap_or(0))
     }
 
     pub(super) fn cmos(&self) -> CmosSetup {

@@ -32,7 +32,7 @@ use crate::devices::{BoardRequest, Outlet, Remap};
 use crate::disk::{Disks, DisksState};
 use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
-pub use config::{BoardConfig, Drives, Roms};
+pub use config::{BoardConfig, BootKind, Drives, Roms};
 use devices::{Devices, DriveIds};
 pub use devices::{FIRST_VIRTIO_SLOT, MOST_VIRTIO_DISKS};
 pub use memory_map::{ArenaLayout, BIOS_BYTES, VGA_BIOS_BYTES, VGA_RAM_BYTES};
