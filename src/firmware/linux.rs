@@ -2,7 +2,7 @@
 //! is put into RAM and entered in 32-bit protected mode, without any firmware.
 //!
 //! ```text
-//!   01000  GDT            10000  boot_params     20000  command line
+//!   01000  GDT     10000  boot_params     11000  seed     20000  command line
 //!   100000 the kernel, which moves itself to its preferred address
 //!   top of RAM below initrd_addr_max: the initrd
 //! ```
@@ -14,10 +14,12 @@
 use std::fmt;
 
 use super::ram::E820Entry;
+use super::seed::Seed;
 use crate::memory::Memory;
 
 const GDT: u32 = 0x1000;
 const BOOT_PARAMS: u32 = 0x1_0000;
+const SEED: u32 = 0x1_1000;
 const COMMAND_LINE: u32 = 0x2_0000;
 const KERNEL: u32 = 0x10_0000;
 
@@ -39,6 +41,7 @@ const HEAP_END: usize = 0x224;
 const COMMAND_LINE_POINTER: usize = 0x228;
 const INITRD_MAX: usize = 0x22c;
 const COMMAND_LINE_SIZE: usize = 0x238;
+const SETUP_DATA: usize = 0x250;
 const PREFERRED_ADDRESS: usize = 0x258;
 const INIT_SIZE: usize = 0x260;
 
@@ -47,6 +50,9 @@ const PARAMS_EXTENDED_KIB: usize = 0x1e0;
 const PARAMS_E820_COUNT: usize = 0x1e8;
 const PARAMS_E820: usize = 0x2d0;
 const PARAMS_SIZE: usize = 4096;
+
+/// The type of `setup_data` whose bytes seed the kernel's random numbers.
+const SETUP_RNG_SEED: u32 = 9;
 
 const LOADED_HIGH: u8 = 1 << 0;
 const CAN_USE_HEAP: u8 = 1 << 7;
@@ -176,6 +182,8 @@ pub struct LinuxBoot<'a> {
     pub initrd: &'a [u8],
     /// Without a terminating zero.
     pub command_line: &'a [u8],
+    /// What the kernel's random numbers start from, if it takes a seed.
+    pub seed: Seed,
 }
 
 impl LinuxBoot<'_> {
@@ -202,6 +210,9 @@ impl LinuxBoot<'_> {
             u64::from(COMMAND_LINE) + self.command_line.len() as u64,
             &[0],
         );
+        if header.takes_setup_data() {
+            memory.write(u64::from(SEED), &self.rng_seed());
+        }
         memory.write(
             u64::from(BOOT_PARAMS),
             &self.boot_params(&header, initrd, map, rsdp),
@@ -237,6 +248,9 @@ impl LinuxBoot<'_> {
             params.set(INITRD_ADDRESS, &initrd.to_le_bytes());
             params.set(INITRD_SIZE, &size.to_le_bytes());
         }
+        if header.takes_setup_data() {
+            params.set(SETUP_DATA, &u64::from(SEED).to_le_bytes());
+        }
         let extended = usable_end(map).saturating_sub(u64::from(KERNEL)) / 1024;
         let extended = u32::try_from(extended).unwrap_or(u32::MAX);
         params.set(PARAMS_EXTENDED_KIB, &extended.to_le_bytes());
@@ -246,6 +260,17 @@ impl LinuxBoot<'_> {
             params.set(place, &entry.to_bytes());
         }
         params.0
+    }
+
+    /// A list of one `setup_data`: no next one, the type, the length, the bytes. The kernel keeps
+    /// its place out of what it allocates, and wipes the bytes when it has used them.
+    fn rng_seed(&self) -> Vec<u8> {
+        let seed = self.seed.bytes("linux setup_data");
+        let mut data = 0u64.to_le_bytes().to_vec();
+        data.extend(SETUP_RNG_SEED.to_le_bytes());
+        data.extend((Seed::BYTES as u32).to_le_bytes());
+        data.extend(seed);
+        data
     }
 }
 
@@ -273,6 +298,7 @@ impl Params {
 
 /// What the setup header says that matters here.
 struct Header {
+    protocol: u16,
     /// One past the last byte of the header.
     end: usize,
     /// Where the protected-mode code starts in the file.
@@ -317,6 +343,7 @@ impl Header {
             _ => 0,
         };
         Ok(Self {
+            protocol,
             end,
             payload,
             entry: le32(kernel, CODE32_START),
@@ -330,6 +357,11 @@ impl Header {
             },
             run_end: run_end.max(loaded_end),
         })
+    }
+
+    /// Whether the header has a pointer to further parameters (since 2.09).
+    fn takes_setup_data(&self) -> bool {
+        self.protocol >= 0x0209 && self.end >= SETUP_DATA + 8
     }
 
     /// The highest page below the limits where `size` bytes fit, above the running kernel.
@@ -400,6 +432,7 @@ mod tests {
             kernel,
             initrd,
             command_line: b"console=ttyS0",
+            seed: Seed(7),
         };
         let state = boot.load(&mut memory, &RamLayout::new(RAM).e820(), 0xf_0010);
         (state, memory)
@@ -424,6 +457,25 @@ mod tests {
             memory.read_array::<1>(params + PARAMS_E820_COUNT as u64),
             [5]
         );
+    }
+
+    #[test]
+    fn the_seed_lies_where_the_parameters_say_for_a_kernel_that_takes_one() {
+        let (state, memory) = boot(&kernel(&[0; 16]), &[]);
+        let params = u64::from(state.unwrap().esi);
+        let place = u64::from_le_bytes(memory.read_array(params + SETUP_DATA as u64));
+        let mut expected = [0; 16];
+        (expected[8], expected[12]) = (9, 32);
+        assert_eq!(memory.read_array(place), expected);
+        let seed: [u8; 32] = memory.read_array(place + 16);
+        assert_eq!(seed, Seed(7).bytes("linux setup_data"));
+
+        let mut old = kernel(&[0; 16]);
+        old[VERSION..][..2].copy_from_slice(&[0x08, 0x02]);
+        let (state, memory) = boot(&old, &[]);
+        let params = u64::from(state.unwrap().esi);
+        let pointer: [u8; 8] = memory.read_array(params + SETUP_DATA as u64);
+        assert_eq!((pointer, memory.read_array(place)), ([0; 8], [0; 48]));
     }
 
     #[test]
@@ -472,6 +524,7 @@ mod tests {
             kernel: &image,
             initrd: &[],
             command_line: &[b'x'; 2048],
+            seed: Seed::default(),
         };
         let state = boot.load(&mut memory, &RamLayout::new(RAM).e820(), 0);
         assert_eq!(state, Err(BootError::CommandLineTooLong { limit: 2047 }));

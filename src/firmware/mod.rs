@@ -10,6 +10,7 @@ mod linux;
 mod post;
 mod ram;
 mod rom;
+mod seed;
 mod smbios;
 mod text_mode;
 
@@ -19,4 +20,5 @@ pub use linux::{BootError, BootState, FlatSegment, LinuxBoot};
 pub use post::{Machine, Ports, direct_boot};
 pub use ram::{E820Entry, E820Kind, RamLayout};
 pub use rom::{BIOS, VGA_BIOS};
+pub use seed::Seed;
 pub use smbios::SmbiosTables;

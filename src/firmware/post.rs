@@ -324,6 +324,7 @@ mod tests {
             kernel: &[],
             initrd: &[],
             command_line: &[],
+            seed: crate::firmware::Seed::default(),
         };
         let ram = RamLayout::new(32 << 20);
         assert_eq!(

@@ -23,7 +23,7 @@ use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
 use crate::devices::BoardRequest;
 pub use crate::devices::ps2::Key;
 pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
-pub use crate::firmware::{BootError, LinuxBoot};
+pub use crate::firmware::{BootError, LinuxBoot, Seed};
 use crate::memory::{Memory, MemoryError};
 pub use board::BootKind;
 use board::{Board, BoardConfig, Drives, Roms};

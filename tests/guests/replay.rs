@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(())
         }),
         trial("two_runs_of_linux_end_with_the_same_hash", linux),
+        trial("linux_draws_other_random_numbers_from_another_seed", seeds),
     ]
 }
 
@@ -41,6 +42,25 @@ fn demo(bus: &str) -> Command {
         .args(FIXED)
         .args(["64M", "--expect", "cow> ", "--send", "selftest\n"]);
     command
+}
+
+fn seeds() -> Outcome {
+    let (kernel, initrd) = (guest("amd64/vmlinuz")?, guest("amd64/initrd.img")?);
+    let random = |seed: &str| {
+        let mut command = cowbox(["run", "--append", "console=ttyS0 quiet", "--kernel"]);
+        let files = [kernel.as_path(), "--initrd".as_ref(), initrd.as_path()];
+        command
+            .args(files)
+            .args(FIXED)
+            .args(["256M", "--seed", seed]);
+        let show = "dmesg | grep crng; cat /proc/sys/kernel/random/boot_id; poweroff -f\n";
+        command.args(["--expect", "/ # ", "--send", show]);
+        let run = Session::start(command).finish(LIMIT);
+        run.expect_code(0).find("random: crng init done");
+        run.find("\n([0-9a-f]{8}-[0-9a-f-]{27})\r").to_owned()
+    };
+    assert_ne!(random("1"), random("2"));
+    Ok(())
 }
 
 fn linux() -> Outcome {

@@ -16,7 +16,7 @@ use super::serial::SerialTarget;
 use super::session::{ClockMode, Display, Session};
 use super::values;
 use crate::cli::console::RawTerminal;
-use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset};
+use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset, Seed};
 
 /// The memory of a machine that nobody gave a size, in bytes.
 const DEFAULT_MEMORY: &str = "512M";
@@ -90,6 +90,11 @@ pub(in crate::cli) struct Run {
     /// The date at power-on: now, or like 2024-02-29T12:00:00 (UTC)
     #[arg(long, value_name = "DATE", default_value = "now", value_parser = values::date)]
     date: u64,
+
+    /// The number that the guest's randomness follows from: what a kernel given with --kernel is
+    /// seeded with
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
 
     /// Print the hash of the machine's state and the tick at the end
     #[arg(long)]
@@ -173,6 +178,7 @@ impl Run {
                 kernel: &kernel,
                 initrd: initrd.as_deref().unwrap_or_default(),
                 command_line: self.append.as_bytes(),
+                seed: Seed(self.seed),
             };
             let booted = machine.boot_linux(&boot);
             booted.map_err(|e| format!("{}: {e}", path.display()))?;
