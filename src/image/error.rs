@@ -37,6 +37,8 @@ pub enum ErrorKind {
     ReadOnly,
     /// The request reaches past the end of the image.
     OutOfRange,
+    /// What the request names is not there: a snapshot, a bitmap.
+    NotFound,
     /// A password is missing.
     Password,
     /// The caller's parameters make no sense together.

@@ -3,8 +3,9 @@
 //! Format description, "Cluster mapping". Extended L2 entries (128 bits) are left out: images that
 //! have them are refused when they are opened.
 
+use super::super::fields::{buffer_len, put, u64_at};
 use super::super::{ImageError, Result};
-use super::address::{GuestCluster, HostOffset};
+use super::address::{GuestCluster, HostCluster, HostOffset};
 use super::geometry::Geometry;
 
 /// Bit 63: the refcount of the cluster is exactly 1, so it may be written in place.
@@ -81,6 +82,39 @@ pub enum Mapping {
 }
 
 impl Mapping {
+    /// What entry `index` of the L2 table `table`, that of `cluster`, means.
+    pub(super) fn read(
+        table: &[u8],
+        index: u64,
+        cluster: GuestCluster,
+        geometry: &Geometry,
+    ) -> Result<Self> {
+        let raw = u64_at(table, buffer_len(index * 8)).unwrap_or(0);
+        Self::decode(raw, cluster, geometry)
+    }
+
+    /// Makes this entry `index` of the L2 table `table`.
+    pub(super) fn write(self, table: &mut [u8], index: u64, geometry: &Geometry) {
+        let raw = self.encode(geometry).to_be_bytes();
+        put(table, buffer_len(index * 8), &raw);
+    }
+
+    /// The host clusters that the entry refers to: the first, and how many.
+    pub(super) fn clusters(self, geometry: &Geometry) -> Option<(HostCluster, u64)> {
+        match self {
+            Self::Unallocated | Self::Zero { kept: None } => None,
+            Self::Data { host, .. }
+            | Self::Zero {
+                kept: Some((host, _)),
+            } => Some((host.cluster(geometry), 1)),
+            Self::Compressed { host, len } => {
+                let first = host.cluster(geometry);
+                let last = host.plus(len - 1).cluster(geometry);
+                Some((first, last.0 - first.0 + 1))
+            }
+        }
+    }
+
     /// What `raw`, the L2 entry of `cluster`, means.
     pub(super) fn decode(raw: u64, cluster: GuestCluster, geometry: &Geometry) -> Result<Self> {
         if raw & COMPRESSED != 0 {

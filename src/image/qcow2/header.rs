@@ -19,11 +19,13 @@ const V3_LENGTH: u32 = 104;
 pub(super) const MAX_L1_BYTES: u64 = 32 << 20;
 /// The largest refcount table, in bytes.
 pub(super) const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
-const MAX_SNAPSHOTS: u32 = 65_536;
+pub(super) const MAX_SNAPSHOTS: u32 = 65_536;
 const MAX_BACKING_NAME: u32 = 1023;
 
 /// Offsets of the fields that are changed in an existing image.
+pub(super) const AT_SIZE: u64 = 24;
 pub(super) const AT_REFCOUNT_TABLE: u64 = 48;
+pub(super) const AT_SNAPSHOTS: u64 = 60;
 pub(super) const AT_INCOMPATIBLE: u64 = 72;
 pub(super) const AT_AUTOCLEAR: u64 = 88;
 
@@ -84,11 +86,11 @@ pub struct Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncryptionMethod {
     /// Plain text.
-    None,
+    None = 0,
     /// AES-128-CBC with the password as key (legacy).
-    Aes,
+    Aes = 1,
     /// LUKS version 1.
-    Luks,
+    Luks = 2,
 }
 
 /// Compression types.

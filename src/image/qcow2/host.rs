@@ -25,8 +25,11 @@ pub(super) enum Barrier {
     HeaderBeforeRelease,
     /// A cleared reference is durable before the refcount is lowered and the cluster reused.
     ClearedBeforeReuse,
-    /// A lowered refcount is durable before the host is told to free the cluster.
-    LoweredBeforePunch,
+    /// A lowered refcount is durable before the host is told to free the cluster, and before a
+    /// COPIED flag says that it is 1.
+    LoweredBeforeUse,
+    /// Cleared COPIED flags are durable before a refcount leaves 1.
+    FlagsBeforeSharing,
     /// A header flag that warns of the coming changes is durable before the first of them.
     FlagBeforeChange,
     /// Everything is durable before a header flag says that the image is clean.
@@ -161,7 +164,8 @@ impl Barrier {
             Self::TableBeforeHeader => "refcount table before the header",
             Self::HeaderBeforeRelease => "header before freed tables",
             Self::ClearedBeforeReuse => "cleared entries before freed clusters",
-            Self::LoweredBeforePunch => "refcounts before freed host blocks",
+            Self::LoweredBeforeUse => "refcounts before freed host blocks",
+            Self::FlagsBeforeSharing => "COPIED flags before refcounts",
             Self::FlagBeforeChange => "header flag before changes",
             Self::ChangesBeforeFlag => "changes before the header flag",
             Self::GuestFlush => "guest flush",

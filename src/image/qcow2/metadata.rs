@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use super::super::fields::{buffer_len, put, u64_at, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
-use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::address::{GuestCluster, HostOffset};
 use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
@@ -300,28 +300,12 @@ impl Metadata {
         if let Some(bytes) = self.l2.get_mut(slice) {
             put(bytes, at, &mapping.encode(&self.geometry).to_be_bytes());
         }
-        if let Some((first, count)) = self.clusters_of(old)
-            && self.clusters_of(mapping) != Some((first, count))
+        if let Some((first, count)) = old.clusters(&self.geometry)
+            && mapping.clusters(&self.geometry) != Some((first, count))
         {
             self.space.release(first, count, reason);
         }
         Ok(())
-    }
-
-    /// The host clusters that a mapping refers to.
-    fn clusters_of(&self, mapping: Mapping) -> Option<(HostCluster, u64)> {
-        match mapping {
-            Mapping::Unallocated | Mapping::Zero { kept: None } => None,
-            Mapping::Data { host, .. }
-            | Mapping::Zero {
-                kept: Some((host, _)),
-            } => Some((host.cluster(&self.geometry), 1)),
-            Mapping::Compressed { host, len } => {
-                let first = host.cluster(&self.geometry);
-                let last = host.plus(len - 1).cluster(&self.geometry);
-                Some((first, last.0 - first.0 + 1))
-            }
-        }
     }
 
     // ---- writing back -----------------------------------------------------------------------

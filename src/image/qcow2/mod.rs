@@ -45,7 +45,9 @@ mod read;
 mod refcount;
 pub mod repair;
 pub mod snapshot;
+mod snapshots;
 mod space;
+mod tree;
 mod width;
 mod write;
 mod zero;
@@ -159,6 +161,39 @@ impl Qcow2 {
             .unwrap_or_else(|e| e.into_inner())
             .clear();
         metadata.apply_releases()
+    }
+
+    /// The tables, for whoever has the image to himself.
+    fn tables(&mut self) -> &mut Metadata {
+        self.metadata.get_mut().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Writes everything back and gives back what is released, before the tables are changed in
+    /// the file; marks what such a change makes wrong.
+    fn settle(&mut self) -> Result<()> {
+        self.close()?;
+        let begun = self.tables().begin_change();
+        self.tables().sealing(begun)
+    }
+
+    /// Goes on with what the file says now.
+    fn reload(&mut self) -> Result<()> {
+        self.close()?;
+        self.header = Header::read(self.host.storage(), Purpose::Contents)?;
+        let mut metadata = Metadata::load(&self.host, &self.header)?;
+        open::note_fixed_tables(&mut metadata, &self.host, &self.header, self.writing)?;
+        self.metadata = Mutex::new(metadata);
+        Ok(())
+    }
+
+    /// Notes that the one reference to each cluster of `len` bytes at `at` is gone.
+    fn release_range(&mut self, at: address::HostOffset, len: u64) {
+        let count = self.geometry.clusters(len);
+        let first = at.cluster(&self.geometry);
+        if count > 0 {
+            let space = &mut self.tables().space;
+            space.release(first, count, space::Reason::Discarded);
+        }
     }
 
     /// Before a request that may release clusters: bounds how many wait for a flush.

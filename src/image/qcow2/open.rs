@@ -194,7 +194,7 @@ pub(super) fn clear_incompatible(host: &Host, header: &mut Header, gone: u64) ->
 }
 
 /// Notes where the tables of snapshots and bitmaps lie, so that no write lands on them.
-fn note_fixed_tables(
+pub(super) fn note_fixed_tables(
     metadata: &mut Metadata,
     host: &Host,
     header: &Header,

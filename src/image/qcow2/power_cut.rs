@@ -11,6 +11,7 @@
     reason = "a test's own small numbers"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::address::GuestOffset;
@@ -19,6 +20,7 @@ use super::geometry::Version;
 use super::header::{AT_REFCOUNT_TABLE, BITMAPS, Header};
 use super::host::Barrier;
 use super::repair::check_storage;
+use super::snapshot::{Snapshot, find};
 use super::{Parameters, Purpose, Qcow2, Writing, compress};
 use crate::image::{Image, RawAccess, RawImage, ZeroMode};
 use crate::storage::record::Event;
@@ -48,6 +50,8 @@ struct Case {
     refcount_bits: u32,
     sectors: usize,
     backed: bool,
+    /// Whether snapshots are made, applied and deleted too.
+    snapshots: bool,
     ops: usize,
 }
 
@@ -57,6 +61,12 @@ enum Op {
     Write(std::ops::Range<usize>, u32),
     Discard(std::ops::Range<usize>),
     Flush,
+    /// Makes the snapshot of a name.
+    Snapshot(u32),
+    /// Goes back to a snapshot.
+    Apply(u32),
+    /// Deletes a snapshot.
+    Delete(u32),
 }
 
 /// A sector that says who wrote it, and where.
@@ -84,14 +94,16 @@ fn base(case: &Case) -> Option<Arc<dyn Image>> {
 
 fn open(storage: Arc<dyn Storage>, case: &Case) -> crate::image::Result<Qcow2> {
     let header = Header::read(&*storage, Purpose::Contents)?;
-    let backing = base(case);
-    let with = Parameters {
-        writing: Writing::Allowed,
+    Qcow2::open(storage, header, parameters(case, Writing::Allowed))
+}
+
+fn parameters(case: &Case, writing: Writing) -> Parameters {
+    Parameters {
+        writing,
         secret: None,
-        backing,
+        backing: base(case),
         path: None,
-    };
-    Qcow2::open(storage, header, with)
+    }
 }
 
 /// Runs a workload; gives what it did and what reached the host.
@@ -119,16 +131,49 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
         start[95] = u8::try_from(BITMAPS).unwrap();
     }
     let storage = Arc::new(RecordingStorage::new(start.clone()));
-    let image = open(Arc::clone(&storage) as Arc<dyn Storage>, case).unwrap();
+    let mut image = open(Arc::clone(&storage) as Arc<dyn Storage>, case).unwrap();
     *image.host.broken.lock().unwrap() = broken;
     let mut random = Random(seed);
     let mut ops = Vec::new();
     for writer in (BASE + 1..).take(case.ops) {
         storage.mark(ops.len() as u64);
-        ops.push(step(&image, case, &mut random, writer));
+        let op = match (case.snapshots, random.below(6)) {
+            (true, 0) => change_snapshots(&mut image, &mut random, writer),
+            _ => step(&image, case, &mut random, writer),
+        };
+        ops.push(op);
         storage.mark(ops.len() as u64);
     }
     (start, ops, storage.events())
+}
+
+/// The name of a snapshot, which is never an identifier.
+fn called(name: u32) -> String {
+    format!("s{name}")
+}
+
+/// Makes, applies or deletes a snapshot; a refcount of 1 bit has no room for one.
+fn change_snapshots(image: &mut Qcow2, random: &mut Random, writer: u32) -> Op {
+    let all = image.snapshots().unwrap();
+    let name = |snapshot: &Snapshot| -> u32 {
+        let text = std::str::from_utf8(&snapshot.name).unwrap();
+        text[1..].parse().unwrap()
+    };
+    let some = all.get(random.below(all.len().max(1) as u64) as usize);
+    match (some.map(name), random.below(4)) {
+        (Some(name), 0) => {
+            image.apply_snapshot(called(name).as_bytes()).unwrap();
+            Op::Apply(name)
+        }
+        (Some(name), 1) => {
+            image.delete_snapshot(called(name).as_bytes()).unwrap();
+            Op::Delete(name)
+        }
+        _ => {
+            let made = image.create_snapshot(called(writer).as_bytes(), (0, 0));
+            made.map_or(Op::Flush, |_| Op::Snapshot(writer))
+        }
+    }
 }
 
 fn step(image: &Qcow2, case: &Case, random: &mut Random, writer: u32) -> Op {
@@ -181,6 +226,10 @@ struct Allowed {
     now: Vec<Vec<u32>>,
     /// What it saw at the last flush, and everything since.
     after_cut: Vec<Vec<u32>>,
+    /// What it would see instead if the snapshot being applied were in force.
+    applied: Option<Vec<Vec<u32>>>,
+    /// What the snapshots hold, and whether each must be there.
+    snapshots: BTreeMap<u32, (Vec<Vec<u32>>, bool)>,
 }
 
 impl Allowed {
@@ -193,6 +242,8 @@ impl Allowed {
             now: first.clone(),
             after_cut: first.clone(),
             first,
+            applied: None,
+            snapshots: BTreeMap::new(),
         }
     }
 
@@ -201,6 +252,11 @@ impl Allowed {
             Op::Write(range, writer) => self.change(range, |now| *now = vec![*writer]),
             Op::Discard(range) => self.change(range, |now| now.push(0)),
             Op::Flush => {}
+            Op::Snapshot(name) => {
+                self.snapshots.insert(*name, (self.now.clone(), false));
+            }
+            Op::Apply(name) => self.applied = Some(self.snapshots[name].0.clone()),
+            Op::Delete(name) => self.snapshots.get_mut(name).unwrap().1 = false,
         }
     }
 
@@ -213,8 +269,32 @@ impl Allowed {
     }
 
     fn end(&mut self, op: &Op) {
-        if let Op::Flush = op {
-            self.after_cut.clone_from(&self.now);
+        match op {
+            Op::Write(..) | Op::Discard(_) => return,
+            Op::Flush => {}
+            Op::Snapshot(name) => self.snapshots.get_mut(name).unwrap().1 = true,
+            Op::Apply(name) => {
+                self.now.clone_from(&self.snapshots[name].0);
+                self.applied = None;
+            }
+            Op::Delete(name) => {
+                self.snapshots.remove(name);
+            }
+        }
+        self.after_cut.clone_from(&self.now);
+    }
+
+    /// What is wrong with `disk`.
+    fn judge(&self, disk: &[u8], bitmaps_valid: bool) -> Result<(), String> {
+        // Bitmaps that count as right must not have missed a change.
+        let usual = if bitmaps_valid {
+            &self.first
+        } else {
+            &self.after_cut
+        };
+        match (holds(disk, usual), &self.applied) {
+            (Err(why), Some(applied)) => holds(disk, applied).map_err(|e| format!("{why}; {e}")),
+            (judged, _) => judged,
         }
     }
 }
@@ -273,19 +353,39 @@ fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
     if report.corruptions > report.copied_missing {
         return Err(format!("check: {:?}", report.messages));
     }
-    let image = open(storage, case).map_err(|e| format!("open: {e}"))?;
+    let image = open(Arc::clone(&storage), case).map_err(|e| format!("open: {e}"))?;
+    allowed.judge(&read(&image, case)?, bitmaps_valid)?;
+    let found = image.snapshots().map_err(|e| format!("snapshots: {e}"))?;
+    for (name, (contents, must)) in &allowed.snapshots {
+        let Some(snapshot) = find(&found, called(*name).as_bytes()) else {
+            match must {
+                true => return Err(format!("snapshot {name} is gone")),
+                false => continue,
+            }
+        };
+        let header = snapshot.header(image.header());
+        let shown = Qcow2::open(
+            Arc::clone(&storage),
+            header,
+            parameters(case, Writing::Refused),
+        );
+        let shown = shown.map_err(|e| format!("snapshot {name}: {e}"))?;
+        holds(&read(&shown, case)?, contents).map_err(|e| format!("snapshot {name}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn read(image: &Qcow2, case: &Case) -> Result<Vec<u8>, String> {
     let mut disk = vec![0; case.sectors * SECTOR];
     image
         .read_at(&mut disk, 0)
         .map_err(|e| format!("read: {e}"))?;
-    for (number, found) in disk.as_chunks::<SECTOR>().0.iter().enumerate() {
-        // Bitmaps that count as right must not have missed a change.
-        let may = if bitmaps_valid {
-            &allowed.first
-        } else {
-            &allowed.after_cut
-        };
-        let may = &may[number];
+    Ok(disk)
+}
+
+/// Whether each sector of `disk` is of one of the writers that `may` names for it.
+fn holds(disk: &[u8], may: &[Vec<u32>]) -> Result<(), String> {
+    for (number, (found, may)) in disk.as_chunks::<SECTOR>().0.iter().zip(may).enumerate() {
         if !may.iter().any(|&writer| *found == sector(writer, number)) {
             return Err(format!(
                 "sector {number} is none of {may:?}: {:?}",
@@ -351,6 +451,7 @@ fn cases() -> [Case; 6] {
         refcount_bits,
         sectors,
         backed,
+        snapshots: false,
         ops,
     };
     [
@@ -372,8 +473,17 @@ fn growing() -> Case {
         refcount_bits: 64,
         sectors: 9000,
         backed: false,
+        snapshots: false,
         ops: 60,
     }
+}
+
+/// The cases with snapshots.
+fn branching() -> [Case; 6] {
+    cases().map(|case| Case {
+        snapshots: true,
+        ..case
+    })
 }
 
 /// Whether the header is being switched over to a new refcount table.
@@ -397,6 +507,34 @@ fn no_power_cut_corrupts_an_image_or_loses_what_was_flushed() {
     states += judged;
     println!("{states} states after a power cut, none bad");
     assert!(states > 1000, "{states} states are too few");
+}
+
+#[test]
+fn no_power_cut_while_snapshots_change_mixes_disks() {
+    let mut states = 0;
+    for case in branching() {
+        for seed in 0..4 {
+            let (judged, violation) = explore(&case, seed, None, |_| true);
+            assert_eq!(violation, None);
+            states += judged;
+        }
+    }
+    println!("{states} states after a power cut, none bad");
+    assert!(states > 1000, "{states} states are too few");
+}
+
+#[test]
+fn the_oracle_sees_each_barrier_that_is_missing_while_snapshots_change() {
+    for broken in [
+        Barrier::FlagsBeforeSharing,
+        Barrier::LoweredBeforeUse,
+        Barrier::TableBeforeHeader,
+        Barrier::HeaderBeforeRelease,
+    ] {
+        let mut runs = (0..20).flat_map(|seed| branching().map(|case| (case, seed)));
+        let seen = runs.find_map(|(case, seed)| explore(&case, seed, Some(broken), |_| true).1);
+        assert!(seen.is_some(), "nobody noticed that {broken:?} was missing");
+    }
 }
 
 #[test]

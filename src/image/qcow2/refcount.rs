@@ -79,6 +79,15 @@ impl Refcounts {
         offsets.enumerate().filter(|(_, block)| block.0 != 0)
     }
 
+    /// One past the last cluster that a block describes.
+    pub(super) fn end_of_blocks(&self) -> u64 {
+        let last = self
+            .blocks()
+            .last()
+            .map_or(0, |(index, _)| index as u64 + 1);
+        last * self.geometry.block_entries()
+    }
+
     /// The block that holds the count of `cluster`, if there is one.
     pub(super) fn block(&self, cluster: HostCluster) -> Option<HostOffset> {
         let index = buffer_len(cluster.0 / self.geometry.block_entries());

@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
-use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::address::{HostCluster, HostOffset};
 use super::check::{self, Counts, OwnTables, Report};
-use super::entry::{COPIED, L1Entry, Mapping};
+use super::entry::{COPIED, L1Entry};
 use super::header::{AT_REFCOUNT_TABLE, CORRUPT, DIRTY, Header, MAX_REFCOUNT_TABLE_BYTES};
 use super::host::{Barrier, Host};
 use super::open::clear_incompatible;
 use super::refcount::Refcounts;
+use super::tree::flag_table;
 use super::{Purpose, width};
 use crate::storage::Storage;
 
@@ -194,37 +195,12 @@ fn mend_copied_flags(counts: &Counts, host: &Host, header: &Header) -> Result<()
         }
         *word = flagged(raw, once(entry.table)).to_be_bytes();
         host.read(&mut table, entry.table, "an L2 table")?;
-        if mend_table(&mut table, geometry, once) {
+        if flag_table(&mut table, geometry, &mut |at| Ok(once(at)))? {
             host.write(&table, entry.table, "an L2 table")?;
         }
     }
     host.write(&l1, header.l1_offset, "the L1 table")?;
     host.barrier(Barrier::GuestFlush)
-}
-
-/// Sets the flags of one L2 table; true if any changed.
-fn mend_table(
-    table: &mut [u8],
-    geometry: &super::geometry::Geometry,
-    once: impl Fn(HostOffset) -> bool,
-) -> bool {
-    let mut changed = false;
-    for word in table.as_chunks_mut::<8>().0 {
-        let raw = u64::from_be_bytes(*word);
-        let mended = match Mapping::decode(raw, GuestCluster(0), geometry) {
-            Ok(
-                Mapping::Data { host, .. }
-                | Mapping::Zero {
-                    kept: Some((host, _)),
-                },
-            ) => flagged(raw, once(host)),
-            Ok(Mapping::Compressed { .. }) => flagged(raw, false),
-            _ => raw,
-        };
-        changed |= mended != raw;
-        *word = mended.to_be_bytes();
-    }
-    changed
 }
 
 fn flagged(raw: u64, copied: bool) -> u64 {

@@ -1,16 +1,19 @@
-//! Internal snapshots: reading the table that names them.
+//! Internal snapshots: the table that names them.
 //!
 //! An image with snapshots is read and written with their clusters left intact (a cluster whose
-//! refcount is not 1 is never written in place); making, applying and deleting snapshots is not
-//! here yet. Format description, "Snapshots".
+//! refcount is not 1 is never written in place); making, applying and deleting them is in
+//! [`super::snapshots`]. An entry is kept byte for byte when the table is written again, with
+//! whatever extra data it has. Format description, "Snapshots".
 
-use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
+use super::super::fields::{buffer_len, put, u16_at, u32_at, u64_at, zeroed};
 use super::super::{ImageError, Result};
 use super::address::HostOffset;
 use super::header::{Header, MAX_L1_BYTES};
 use crate::storage::Storage;
 
 const ENTRY: u64 = 40;
+/// Extra data of the entries made here: size of the machine state, of the disk, instructions.
+const EXTRA: u64 = 24;
 const MAX_EXTRA: u64 = 1024;
 const MAX_TABLE: u64 = 64 << 20;
 
@@ -35,6 +38,78 @@ pub struct Snapshot {
     pub disk_size: Option<u64>,
     /// Instructions that the guest had executed, where the entry says so.
     pub instructions: Option<u64>,
+    /// The entry as it stands in the table, without padding.
+    entry: Vec<u8>,
+}
+
+/// What a new entry of the table says.
+#[derive(Debug, Clone)]
+pub(super) struct NewEntry<'a> {
+    pub(super) l1_offset: HostOffset,
+    pub(super) l1_size: u32,
+    pub(super) id: &'a [u8],
+    pub(super) name: &'a [u8],
+    /// Seconds since 1970, and nanoseconds.
+    pub(super) date: (u32, u32),
+    pub(super) disk_size: u64,
+}
+
+impl NewEntry<'_> {
+    /// The bytes of the entry, without saved machine state.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut entry = zeroed(ENTRY + EXTRA);
+        let length = |text: &[u8]| u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes();
+        put(&mut entry, 0, &self.l1_offset.0.to_be_bytes());
+        put(&mut entry, 8, &self.l1_size.to_be_bytes());
+        put(&mut entry, 12, &length(self.id));
+        put(&mut entry, 14, &length(self.name));
+        put(&mut entry, 16, &self.date.0.to_be_bytes());
+        put(&mut entry, 20, &self.date.1.to_be_bytes());
+        put(&mut entry, 36, &24u32.to_be_bytes());
+        put(&mut entry, 48, &self.disk_size.to_be_bytes());
+        put(&mut entry, 56, &u64::MAX.to_be_bytes());
+        entry.extend_from_slice(self.id);
+        entry.extend_from_slice(self.name);
+        entry
+    }
+}
+
+impl Snapshot {
+    /// The entry as it stands in the table, without padding.
+    pub(super) fn entry(&self) -> &[u8] {
+        &self.entry
+    }
+
+    /// Whether `wanted` is the identifier or the name of this snapshot.
+    pub fn is_called(&self, wanted: &[u8]) -> bool {
+        self.id == wanted || self.name == wanted
+    }
+
+    /// The header with which the image shows what the snapshot holds.
+    pub fn header(&self, image: &Header) -> Header {
+        Header {
+            size: self.disk_size.unwrap_or(image.size),
+            l1_size: self.l1_size,
+            l1_offset: self.l1_offset,
+            ..image.clone()
+        }
+    }
+}
+
+/// The snapshot called `wanted`: by its identifier, else by its name.
+pub fn find<'a>(snapshots: &'a [Snapshot], wanted: &[u8]) -> Option<&'a Snapshot> {
+    let by_id = snapshots.iter().find(|snapshot| snapshot.id == wanted);
+    by_id.or_else(|| snapshots.iter().find(|snapshot| snapshot.name == wanted))
+}
+
+/// The bytes of a table of `entries`.
+pub(super) fn encode_table<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut table = Vec::new();
+    for entry in entries {
+        table.resize(table.len().next_multiple_of(8), 0);
+        table.extend_from_slice(entry);
+    }
+    table
 }
 
 /// Reads the snapshots of the image in `storage`.
@@ -93,6 +168,7 @@ fn read_entry(storage: &dyn Storage, at: HostOffset) -> Result<(Snapshot, HostOf
         vm_state_size: u64_at(extra, 0).unwrap_or_else(|| u64::from(word(32))),
         disk_size: u64_at(extra, 8),
         instructions: u64_at(extra, 16).filter(|&count| count != u64::MAX),
+        entry: [&*fixed, &*rest].concat(),
     };
     Ok((snapshot, at.plus(ENTRY + rest.len() as u64)))
 }

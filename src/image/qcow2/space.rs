@@ -141,6 +141,91 @@ impl Space {
         }
     }
 
+    /// Takes exactly `want` clusters that follow each other.
+    pub(super) fn allocate_together(&mut self, want: u64) -> Result<HostCluster> {
+        let limit = self.refcounts.end_of_blocks();
+        let (mut first, mut count) = (self.hint, 0);
+        while count < want && first + count < limit {
+            match self.refcounts.scan(first + count, want - count)? {
+                Scan::Free(at, free) if at == first + count => count += free,
+                Scan::Free(at, free) => (first, count) = (at, free),
+                Scan::NoneBefore(next) => (first, count) = (next, 0),
+            }
+            if self
+                .refcounts
+                .block(HostCluster(first + count - 1))
+                .is_none()
+            {
+                (first, count) = (first + count, 0);
+            }
+        }
+        if count < want {
+            return self.take_behind(want);
+        }
+        self.take(HostCluster(first), want)?;
+        Ok(HostCluster(first))
+    }
+
+    /// Takes `want` clusters behind everything that refcount blocks describe, with the blocks
+    /// that they need in front of them.
+    fn take_behind(&mut self, want: u64) -> Result<HostCluster> {
+        let per_block = self.geometry.block_entries();
+        let mut blocks = 1;
+        while blocks * per_block < blocks + want {
+            blocks += 1;
+        }
+        let index = loop {
+            let index = self.refcounts.end_of_blocks() / per_block;
+            if index + blocks <= self.refcounts.table_len() {
+                break index;
+            }
+            self.grow_table(index + blocks - 1)?;
+        };
+        let first = HostCluster(index * per_block);
+        let used = blocks + want;
+        let at = first.offset(&self.geometry);
+        let len = used << self.geometry.cluster_bits();
+        if at.plus(len).0 > HOST_LIMIT {
+            return Err(ImageError::new(
+                ErrorKind::NoSpace,
+                "the image has reached its largest size",
+            ));
+        }
+        self.overlap.check_free(at, len, &self.geometry)?;
+        for i in 0..blocks {
+            self.write_block(first.plus(i), used.saturating_sub(i * per_block))?;
+        }
+        for i in 0..blocks {
+            let block = first.plus(i).offset(&self.geometry);
+            self.refcounts.link_block(index + i, block);
+            self.overlap
+                .add(block, 1, Kind::RefcountBlock, &self.geometry);
+        }
+        self.host.touch(at, len);
+        Ok(first.plus(blocks))
+    }
+
+    /// Raises the counts of `count` clusters in use from `first` on by 1: all of them, or none.
+    pub(super) fn raise(&mut self, first: HostCluster, count: u64) -> Result<()> {
+        for i in 0..count {
+            if let Err(error) = self.raise_one(first.plus(i)) {
+                for j in 0..i {
+                    self.lower(first.plus(j))?;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn raise_one(&mut self, cluster: HostCluster) -> Result<()> {
+        let count = self.refcounts.get(cluster)?;
+        if count == 0 {
+            return Err(self.unreferenced(cluster));
+        }
+        self.refcounts.set(cluster, count.saturating_add(1))
+    }
+
     /// Raises the counts of free clusters to 1.
     fn take(&mut self, first: HostCluster, count: u64) -> Result<Run> {
         let at = first.offset(&self.geometry);
@@ -368,7 +453,7 @@ impl Space {
         }
         if !empty.is_empty() {
             self.refcounts.write_blocks()?;
-            self.host.barrier(Barrier::LoweredBeforePunch)?;
+            self.host.barrier(Barrier::LoweredBeforeUse)?;
             self.give_to_host(&empty);
         }
         Ok(())
@@ -383,14 +468,16 @@ impl Space {
         }
     }
 
+    fn unreferenced(&self, cluster: HostCluster) -> ImageError {
+        ImageError::corrupt("a cluster in use has refcount 0; run `cowbox img check -r all`")
+            .at(cluster.offset(&self.geometry).0)
+    }
+
     /// Lowers one refcount by 1 and gives what it is now.
     fn lower(&mut self, cluster: HostCluster) -> Result<u64> {
         let count = self.refcounts.get(cluster)?;
         let Some(lowered) = count.checked_sub(1) else {
-            return Err(ImageError::corrupt(
-                "a cluster in use has refcount 0; run `cowbox img check -r all`",
-            )
-            .at(cluster.offset(&self.geometry).0));
+            return Err(self.unreferenced(cluster));
         };
         self.refcounts.set(cluster, lowered)?;
         if lowered == 0 {

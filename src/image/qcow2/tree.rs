@@ -1,0 +1,226 @@
+//! What the tables of a disk or of a snapshot refer to: raising and lowering the refcounts of all
+//! of it, and the COPIED flags that go with them.
+//!
+//! A flag may be missing, never wrong: it is cleared, and that is durable, before a count leaves 1,
+//! and set again only when the count is durably back at 1. Tables are read from the file one at a
+//! time, so the caller has written back what the caches hold. Format description, "Snapshots" and
+//! "Cluster mapping".
+
+use std::collections::HashSet;
+
+use super::super::fields::zeroed;
+use super::super::{ImageError, Result};
+use super::Qcow2;
+use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::entry::{COPIED, L1Entry, Mapping};
+use super::geometry::Geometry;
+use super::space::Reason;
+
+/// The notes of released clusters that may wait at a time.
+const MAX_NOTES: usize = 1 << 20;
+
+/// An L1 table in memory: the root of what one disk, or one snapshot, consists of.
+#[derive(Debug, Clone)]
+pub(super) struct Tree {
+    /// The entries as they stand on disk.
+    pub(super) l1: Vec<u64>,
+}
+
+impl Tree {
+    /// The bytes of the L1 table with no flag set, as a second reference to the tree.
+    pub(super) fn encode_shared(&self) -> Vec<u8> {
+        let words = self.l1.iter().map(|raw| raw & !COPIED);
+        words.flat_map(u64::to_be_bytes).collect()
+    }
+}
+
+impl Qcow2 {
+    /// The tree of the L1 table of `entries` entries at `at`.
+    pub(super) fn read_tree(&self, at: HostOffset, entries: u32) -> Result<Tree> {
+        let mut bytes = zeroed(u64::from(entries) * 8);
+        self.host.read(&mut bytes, at, "an L1 table")?;
+        let words = bytes.as_chunks::<8>().0.iter();
+        Ok(Tree {
+            l1: words.map(|&word| u64::from_be_bytes(word)).collect(),
+        })
+    }
+
+    /// Raises the refcount of everything in `tree` by 1. Where one does not fit, those raised
+    /// before are lowered again.
+    pub(super) fn raise_tree(&mut self, tree: &Tree) -> Result<()> {
+        let mut done: u64 = 0;
+        let raised = self.walk_tree(tree, &mut |image, first, count| {
+            let space = &mut image.tables().space;
+            space.raise(first, count)?;
+            done += 1;
+            Ok(())
+        });
+        let Err(error) = raised else { return Ok(()) };
+        let mut left = done;
+        self.walk_tree(tree, &mut |image, first, count| {
+            if left > 0 {
+                left -= 1;
+                image.tables().space.release(first, count, Reason::Replaced);
+                image.settle_releases(MAX_NOTES)?;
+            }
+            Ok(())
+        })?;
+        self.settle_releases(0)?;
+        self.tables().space.refcounts.write_blocks()?;
+        Err(error)
+    }
+
+    /// Lowers the refcount of everything in `tree` by 1. Nothing on disk refers to it any more.
+    pub(super) fn lower_tree(&mut self, tree: &Tree) -> Result<()> {
+        self.walk_tree(tree, &mut |image, first, count| {
+            image
+                .tables()
+                .space
+                .release(first, count, Reason::Discarded);
+            image.settle_releases(MAX_NOTES)
+        })?;
+        self.settle_releases(0)
+    }
+
+    /// Gives released clusters back where more than `limit` notes about them wait.
+    pub(super) fn settle_releases(&mut self, limit: usize) -> Result<()> {
+        if self.tables().space.pending_releases() > limit {
+            self.tables().apply_releases()?;
+            self.tables().space.refcounts.write_blocks()?;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with each run of host clusters that `tree` refers to: L2 tables and data.
+    fn walk_tree(
+        &mut self,
+        tree: &Tree,
+        visit: &mut dyn FnMut(&mut Self, HostCluster, u64) -> Result<()>,
+    ) -> Result<()> {
+        let geometry = self.geometry;
+        let mut table = zeroed(geometry.cluster_size());
+        let mut seen = HashSet::new();
+        for (index, &raw) in tree.l1.iter().enumerate() {
+            let Some(entry) = L1Entry::decode(raw, index, &geometry)? else {
+                continue;
+            };
+            // Also what bounds the work by the size of the file.
+            if !seen.insert(entry.table) {
+                return Err(twice(entry.table));
+            }
+            self.host.read(&mut table, entry.table, "an L2 table")?;
+            visit(self, entry.table.cluster(&geometry), 1)?;
+            let first = (index as u64) << geometry.l2_bits();
+            let mut run = (HostCluster(0), 0);
+            for (at, cluster) in (0..geometry.l2_entries()).zip(first..) {
+                let mapping = Mapping::read(&table, at, GuestCluster(cluster), &geometry)?;
+                let Some((host, count)) = mapping.clusters(&geometry) else {
+                    continue;
+                };
+                if run.0.plus(run.1) == host {
+                    run.1 += count;
+                    continue;
+                }
+                if run.1 > 0 {
+                    visit(self, run.0, run.1)?;
+                }
+                run = (host, count);
+            }
+            if run.1 > 0 {
+                visit(self, run.0, run.1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears every COPIED flag in the L2 tables of `tree`.
+    pub(super) fn clear_copied(&mut self, tree: &Tree) -> Result<()> {
+        let geometry = self.geometry;
+        let mut table = zeroed(geometry.cluster_size());
+        let mut seen = HashSet::new();
+        for (index, &raw) in tree.l1.iter().enumerate() {
+            let Some(entry) = L1Entry::decode(raw, index, &geometry)? else {
+                continue;
+            };
+            if !seen.insert(entry.table) {
+                return Err(twice(entry.table));
+            }
+            self.host.read(&mut table, entry.table, "an L2 table")?;
+            if flag_table(&mut table, &geometry, &mut |_| Ok(false))? {
+                self.host.write(&table, entry.table, "an L2 table")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the active L1 table with every COPIED flag cleared.
+    pub(super) fn clear_copied_l1(&mut self, tree: &Tree) -> Result<()> {
+        let at = self.header.l1_offset;
+        self.host.write(&tree.encode_shared(), at, "the L1 table")
+    }
+
+    /// Sets COPIED in the active tables wherever the refcount, which is durable, is 1.
+    pub(super) fn set_copied(&mut self) -> Result<()> {
+        let geometry = self.geometry;
+        let (at, entries) = (self.header.l1_offset, self.header.l1_size);
+        let mut tree = self.read_tree(at, entries)?;
+        let mut table = zeroed(geometry.cluster_size());
+        for (raw, index) in tree.l1.iter_mut().zip(0..) {
+            let Some(entry) = L1Entry::decode(*raw, index, &geometry)? else {
+                continue;
+            };
+            let refcounts = &mut self.tables().space.refcounts;
+            if refcounts.get(entry.table.cluster(&geometry))? != 1 {
+                continue;
+            }
+            *raw |= COPIED;
+            self.host.read(&mut table, entry.table, "an L2 table")?;
+            let refcounts = &mut self.tables().space.refcounts;
+            let mut alone = |host: HostOffset| Ok(refcounts.get(host.cluster(&geometry))? == 1);
+            if flag_table(&mut table, &geometry, &mut alone)? {
+                self.host.write(&table, entry.table, "an L2 table")?;
+            }
+        }
+        let words: Vec<u8> = tree.l1.iter().flat_map(|raw| raw.to_be_bytes()).collect();
+        self.host.write(&words, at, "the L1 table")
+    }
+}
+
+fn twice(table: HostOffset) -> ImageError {
+    ImageError::corrupt("two L1 entries point to one L2 table; run `cowbox img check`").at(table.0)
+}
+
+/// Sets COPIED in the entries of an L2 table whose cluster is `alone`, and clears it in the
+/// others; true if any changed.
+pub(super) fn flag_table(
+    table: &mut [u8],
+    geometry: &Geometry,
+    alone: &mut dyn FnMut(HostOffset) -> Result<bool>,
+) -> Result<bool> {
+    let mut changed = false;
+    for index in 0..geometry.l2_entries() {
+        let Ok(mapping) = Mapping::read(table, index, GuestCluster(0), geometry) else {
+            continue;
+        };
+        let flagged = match mapping {
+            Mapping::Data { host, copied: old } => {
+                let copied = alone(host)?;
+                (copied != old).then_some(Mapping::Data { host, copied })
+            }
+            Mapping::Zero {
+                kept: Some((host, old)),
+            } => {
+                let copied = alone(host)?;
+                (copied != old).then_some(Mapping::Zero {
+                    kept: Some((host, copied)),
+                })
+            }
+            _ => None,
+        };
+        if let Some(mapping) = flagged {
+            mapping.write(table, index, geometry);
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
