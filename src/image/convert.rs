@@ -3,9 +3,11 @@
 //! What the source is known not to hold is not read, and what turns out to be zeros is not
 //! written, so the work follows the data and not the size of the disk.
 
+use std::panic::resume_unwind;
+
 use super::fields::{buffer_len, zeroed};
 use super::qcow2::address::GuestOffset;
-use super::qcow2::{Qcow2, compress};
+use super::qcow2::{Compressor, Qcow2};
 use super::{ErrorKind, Image, ImageError, Result, SECTOR};
 
 /// Bytes read and written at a time.
@@ -166,14 +168,18 @@ fn store_batch(target: &Qcow2, data: &[u8], at: u64) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let share = clusters.len().div_ceil(threads).max(1);
     let streams: Vec<Stored> = std::thread::scope(|scope| {
-        let work = |part: &[&[u8]]| part.iter().map(|data| Stored::of(data)).collect::<Vec<_>>();
+        let work = |part: &[&[u8]]| -> Vec<_> {
+            let mut compressor = target.compressor();
+            let stored = part.iter().map(|data| Stored::of(data, &mut compressor));
+            stored.collect()
+        };
         let parts: Vec<_> = clusters
             .chunks(share)
             .map(|part| scope.spawn(move || work(part)))
             .collect();
         parts
             .into_iter()
-            .flat_map(|part| part.join().unwrap_or_default())
+            .flat_map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)))
             .collect()
     });
     for ((data, stored), number) in clusters.iter().zip(streams).zip(0..) {
@@ -199,11 +205,11 @@ enum Stored {
 }
 
 impl Stored {
-    fn of(data: &[u8]) -> Self {
+    fn of(data: &[u8], compressor: &mut Compressor) -> Self {
         if is_zero(data) {
             return Self::Nothing;
         }
-        compress(data).map_or(Self::Plain, Self::Stream)
+        compressor.compress(data).map_or(Self::Plain, Self::Stream)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cowbox::image::qcow2::create::{CreateOptions, Encryption, create};
+use cowbox::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates, create};
 use cowbox::image::qcow2::geometry::Version;
-use cowbox::image::qcow2::header::Header;
+use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::qcow2::repair::check_storage;
-use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing, compress};
+use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing};
 use cowbox::image::{Image, RawImage, Secret, ZeroMode};
 use cowbox::storage::{MemoryStorage, Storage};
 
@@ -14,13 +14,9 @@ use crate::scratch::Random;
 
 /// One image of the matrix.
 struct Case {
-    version: Version,
-    cluster_size: u64,
-    refcount_bits: u32,
-    size: u64,
+    options: CreateOptions,
     /// Length of a raw backing image.
     backing: Option<usize>,
-    encryption: Encryption,
 }
 
 struct Model {
@@ -49,16 +45,8 @@ fn open(
 impl Model {
     fn new(case: &Case, random: &mut Random) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(Vec::new()));
-        let options = CreateOptions {
-            size: case.size,
-            version: case.version,
-            cluster_size: case.cluster_size,
-            refcount_bits: case.refcount_bits,
-            encryption: case.encryption,
-            ..CreateOptions::default()
-        };
-        create(&*storage, &options).unwrap();
-        let mut expected = vec![0; case.size as usize];
+        create(&*storage, &case.options).unwrap();
+        let mut expected = vec![0; case.options.size as usize];
         let backing = case.backing.map(|len| {
             let bytes = random.bytes(len);
             let both = len.min(expected.len());
@@ -67,7 +55,7 @@ impl Model {
             let access = cowbox::image::RawAccess::ReadOnly;
             Arc::new(RawImage::new(storage, access, None).unwrap()) as Arc<dyn Image>
         });
-        let encrypted = case.encryption == Encryption::Aes;
+        let encrypted = case.options.encryption == Encryption::Aes;
         let image = open(&storage, backing.clone(), encrypted);
         Self {
             storage,
@@ -143,7 +131,7 @@ impl Model {
         let data: Vec<u8> = (0..cluster)
             .map(|i| byte.wrapping_add((i / 64) as u8))
             .collect();
-        let Some(stream) = compress(&data) else {
+        let Some(stream) = self.image.compressor().compress(&data) else {
             return;
         };
         if self
@@ -193,14 +181,16 @@ fn run(case: &Case, seed: u64, steps: usize) {
 #[test]
 fn random_requests_leave_what_a_flat_disk_would_hold() {
     let plain = |version, cluster_size, refcount_bits, size, backing| Case {
-        version,
-        cluster_size,
-        refcount_bits,
-        size,
+        options: CreateOptions {
+            version,
+            cluster_size,
+            refcount_bits,
+            size,
+            ..CreateOptions::default()
+        },
         backing,
-        encryption: Encryption::None,
     };
-    let cases = [
+    run_all(&[
         plain(Version::V3, 65536, 16, 4 << 20, None),
         plain(Version::V3, 65536, 16, (4 << 20) - 512 * 3, Some(2 << 20)),
         plain(Version::V3, 512, 16, 1 << 20, Some(2 << 20)),
@@ -213,7 +203,10 @@ fn random_requests_leave_what_a_flat_disk_would_hold() {
         plain(Version::V2, 65536, 16, 4 << 20, None),
         plain(Version::V2, 512, 16, 1 << 20, Some(700 * 1024)),
         plain(Version::V2, 4096, 16, 1 << 20, None),
-    ];
+    ]);
+}
+
+fn run_all(cases: &[Case]) {
     for (number, case) in cases.iter().enumerate() {
         for seed in 0..2 {
             eprintln!("case {number} seed {seed}");
@@ -223,15 +216,56 @@ fn random_requests_leave_what_a_flat_disk_would_hold() {
 }
 
 #[test]
+fn random_requests_to_subclusters_leave_what_a_flat_disk_would_hold() {
+    let extended = |cluster_size, refcount_bits, size, backing| Case {
+        options: CreateOptions {
+            cluster_size,
+            refcount_bits,
+            size,
+            entries: L2Entries::Extended,
+            ..CreateOptions::default()
+        },
+        backing,
+    };
+    run_all(&[
+        extended(16 << 10, 16, 3 << 20, None),
+        extended(16 << 10, 1, (2 << 20) - 512 * 5, Some(1 << 20)),
+        extended(64 << 10, 16, 4 << 20, Some(5 << 20)),
+        extended(2 << 20, 64, 9 << 20, Some(3 << 20)),
+    ]);
+}
+
+#[test]
+fn random_requests_with_late_refcounts_leave_what_a_flat_disk_would_hold() {
+    let lazy = |cluster_size, refcount_bits, compression, backing| Case {
+        options: CreateOptions {
+            cluster_size,
+            refcount_bits,
+            size: 2 << 20,
+            refcounts: RefcountUpdates::Lazy,
+            compression,
+            ..CreateOptions::default()
+        },
+        backing,
+    };
+    run_all(&[
+        lazy(512, 64, Compression::Zstd, Some(1 << 20)),
+        lazy(4096, 16, Compression::Deflate, None),
+        lazy(65536, 2, Compression::Zstd, Some(3 << 20)),
+    ]);
+}
+
+#[test]
 fn random_requests_to_an_encrypted_image_leave_what_a_flat_disk_would_hold() {
     for (cluster_size, backing) in [(65536, None), (4096, Some(1 << 20)), (512, Some(1 << 19))] {
         let case = Case {
-            version: Version::V3,
-            cluster_size,
-            refcount_bits: 16,
-            size: 1 << 20,
+            options: CreateOptions {
+                cluster_size,
+                size: 1 << 20,
+                encryption: Encryption::Aes,
+                ..CreateOptions::default()
+            },
             backing,
-            encryption: Encryption::Aes,
         };
         run(&case, 7, 400);
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use cowbox::image::compare::{Comparison, compare};
 use cowbox::image::convert::{ConvertOptions, Storing, convert};
-use cowbox::image::qcow2::create::CreateOptions;
+use cowbox::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
 use cowbox::image::qcow2::geometry::Version;
+use cowbox::image::qcow2::header::Compression;
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, Secret, ZeroMode};
 
 use crate::scratch::{Random, Scratch};
@@ -51,18 +52,52 @@ fn assert_clean(path: &Path) {
     );
 }
 
-/// The rows of the matrix: version, cluster size, refcount bits.
-const MATRIX: [(Version, u64, u32); 9] = [
-    (Version::V2, 512, 16),
-    (Version::V2, 65536, 16),
-    (Version::V3, 512, 64),
-    (Version::V3, 1024, 1),
-    (Version::V3, 4096, 2),
-    (Version::V3, 16384, 4),
-    (Version::V3, 65536, 8),
-    (Version::V3, 65536, 16),
-    (Version::V3, 2 << 20, 32),
+/// The rows of the matrix: version, cluster size, refcount bits, and more in QEMU's words.
+const MATRIX: [(Version, u64, u32, &str); 16] = [
+    (Version::V2, 512, 16, ""),
+    (Version::V2, 65536, 16, ""),
+    (Version::V3, 512, 64, ""),
+    (Version::V3, 1024, 1, ""),
+    (Version::V3, 4096, 2, ""),
+    (Version::V3, 16384, 4, ""),
+    (Version::V3, 65536, 8, ""),
+    (Version::V3, 65536, 16, ""),
+    (Version::V3, 2 << 20, 32, ""),
+    (Version::V3, 16384, 16, ",extended_l2=on"),
+    (Version::V3, 65536, 1, ",extended_l2=on"),
+    (
+        Version::V3,
+        65536,
+        16,
+        ",extended_l2=on,compression_type=zstd",
+    ),
+    (Version::V3, 2 << 20, 64, ",extended_l2=on"),
+    (Version::V3, 4096, 16, ",compression_type=zstd"),
+    (Version::V3, 512, 16, ",lazy_refcounts=on"),
+    (Version::V3, 65536, 16, ",lazy_refcounts=on"),
 ];
+
+/// The same options for our side.
+fn create_options((version, cluster_size, refcount_bits, more): Row) -> CreateOptions {
+    let mut options = CreateOptions {
+        size: SIZE,
+        version,
+        cluster_size,
+        refcount_bits,
+        ..CreateOptions::default()
+    };
+    for option in more.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "extended_l2=on" => options.entries = L2Entries::Extended,
+            "compression_type=zstd" => options.compression = Compression::Zstd,
+            "lazy_refcounts=on" => options.refcounts = RefcountUpdates::Lazy,
+            other => panic!("no such option: {other}"),
+        }
+    }
+    options
+}
+
+type Row = (Version, u64, u32, &'static str);
 
 const SIZE: u64 = 6 << 20;
 
@@ -83,11 +118,11 @@ fn make_backing(scratch: &Scratch, len: u64) {
 
 #[test]
 fn images_that_qemu_wrote_are_read_checked_and_compared() {
-    for (number, (version, cluster, bits)) in MATRIX.into_iter().enumerate() {
+    for (number, (version, cluster, bits, more)) in MATRIX.into_iter().enumerate() {
         let scratch = Scratch::new(&format!("qemu-writes-{number}"));
         let file = scratch.path("image.qcow2");
         let options = format!(
-            "compat={},cluster_size={cluster},refcount_bits={bits}",
+            "compat={},cluster_size={cluster},refcount_bits={bits}{more}",
             compat(version)
         );
         let size = SIZE.to_string();
@@ -148,7 +183,7 @@ fn images_that_qemu_wrote_are_read_checked_and_compared() {
 
 #[test]
 fn images_that_we_wrote_are_read_checked_and_compared_by_qemu() {
-    for (number, (version, cluster_size, refcount_bits)) in MATRIX.into_iter().enumerate() {
+    for (number, row) in MATRIX.into_iter().enumerate() {
         let scratch = Scratch::new(&format!("we-write-{number}"));
         let file = scratch.path("image.qcow2");
         let backing = BACKING[(number + 1) % BACKING.len()];
@@ -156,12 +191,8 @@ fn images_that_we_wrote_are_read_checked_and_compared_by_qemu() {
             make_backing(&scratch, len);
         }
         let options = CreateOptions {
-            size: SIZE,
-            version,
-            cluster_size,
-            refcount_bits,
             backing: backing.map(|_| ("base".to_owned(), "raw".to_owned())),
-            ..CreateOptions::default()
+            ..create_options(row)
         };
         image::create(&file, Format::Qcow2, &options).unwrap();
         let image = open(&file);
@@ -218,10 +249,13 @@ fn compressed_images_go_both_ways() {
         &OpenOptions::read_only().with_format(Some(Format::Raw)),
     )
     .unwrap();
-    for cluster_size in [512, 4096, 65536, 2 << 20] {
+    let rows = [512, 4096, 65536, 2 << 20].map(|size| (size, Compression::Deflate));
+    let zstd = rows.map(|(size, _)| (size, Compression::Zstd));
+    for (cluster_size, compression) in rows.into_iter().chain(zstd) {
         let options = CreateOptions {
             size: source.size(),
             cluster_size,
+            compression,
             ..CreateOptions::default()
         };
         image::create(&ours, Format::Qcow2, &options).unwrap();
@@ -245,7 +279,8 @@ fn compressed_images_go_both_ways() {
                 text(&ours),
             ],
         );
-        let cluster = format!("cluster_size={cluster_size}");
+        let kind = compression.name();
+        let cluster = format!("cluster_size={cluster_size},compression_type={kind}");
         let to = ["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &cluster];
         qemu(
             "qemu-img",

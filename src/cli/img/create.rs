@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::Outcome;
 use super::options::{NewImage, format};
 use super::size;
-use crate::image::qcow2::create::{CreateOptions, RefcountUpdates};
+use crate::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
 use crate::image::{self, BackingPolicy, Format, OpenOptions};
 
@@ -91,8 +91,14 @@ impl Create {
             return format!("{line} size={}", options.size);
         }
         line += &format!(
-            " cluster_size={} extended_l2=off compression_type=zlib size={}",
-            options.cluster_size, options.size
+            " cluster_size={} extended_l2={} compression_type={} size={}",
+            options.cluster_size,
+            match options.entries {
+                L2Entries::Standard => "off",
+                L2Entries::Extended => "on",
+            },
+            options.compression.name(),
+            options.size
         );
         if let Some((base, format)) = &options.backing {
             line += &format!(" backing_file={} backing_fmt={format}", base.escape_debug());

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::image::qcow2::create::{CreateOptions, Encryption, RefcountUpdates};
+use crate::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
+use crate::image::qcow2::header::Compression;
 use crate::image::{BackingPolicy, Format, OpenOptions, Secret, Secrets, Sharing};
 
 use super::size;
@@ -119,8 +120,12 @@ impl NewImage {
             "backing_file" => self.backing_file = Some(value.to_owned()),
             "backing_fmt" => self.backing_format = Some(value.to_owned()),
             "preallocation" if value == "off" => {}
-            "compression_type" if value == "zlib" => {}
-            "extended_l2" if value == "off" => {}
+            "compression_type" => {
+                options.compression = Compression::from_name(value)
+                    .ok_or_else(|| not_a(key, value, "compression type (zlib or zstd)"))?;
+            }
+            "extended_l2" if switch(key, value)? => options.entries = L2Entries::Extended,
+            "extended_l2" => options.entries = L2Entries::Standard,
             _ => {
                 return Err(format!(
                     "option {key}={} is not known or not supported",

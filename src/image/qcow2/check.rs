@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
 use super::super::{ImageError, Result};
 use super::address::{GuestCluster, HostCluster, HostOffset};
-use super::entry::{L1_RESERVED, L1Entry, Mapping, has_reserved_bits};
+use super::entry::{L1_RESERVED, L1Entry, Mapping, RawEntry};
 use super::geometry::Geometry;
 use super::header::{BITMAPS, Header};
 use super::host::Host;
@@ -299,20 +299,21 @@ impl<'a> Walk<'a> {
         self.host.read(table, entry.table, "an L2 table")?;
         let first = (index as u64) << self.geometry.l2_bits();
         self.previous_end = None;
-        for (word, number) in table.as_chunks::<8>().0.iter().zip(first..) {
-            let raw = u64::from_be_bytes(*word);
-            if raw != 0 {
-                self.follow_entry(raw, GuestCluster(number), tables);
+        for (at, cluster) in (0..self.geometry.l2_entries()).zip(first..) {
+            let raw = RawEntry::read(table, at, &self.geometry);
+            if raw.word != 0 || raw.bitmap != 0 {
+                self.follow_entry(raw, GuestCluster(cluster), tables);
             }
         }
         Ok(())
     }
 
-    fn follow_entry(&mut self, raw: u64, cluster: GuestCluster, tables: Tables) {
+    fn follow_entry(&mut self, raw: RawEntry, cluster: GuestCluster, tables: Tables) {
         let guest = cluster.offset(&self.geometry);
-        if has_reserved_bits(raw, &self.geometry) {
+        if raw.has_reserved_bits(&self.geometry) {
+            let RawEntry { word, bitmap } = raw;
             self.report.corruption(format!(
-                "reserved bits in the L2 entry of {guest}: {raw:#018x}"
+                "reserved bits in the L2 entry of {guest}: {word:#018x} {bitmap:#018x}"
             ));
         }
         let mapping = match Mapping::decode(raw, cluster, &self.geometry) {
@@ -320,8 +321,9 @@ impl<'a> Walk<'a> {
             Err(error) => return self.report.corruption(error.to_string()),
         };
         match mapping {
-            Mapping::Unallocated | Mapping::Zero { kept: None } => return,
+            Mapping::Unallocated | Mapping::Zero { kept: None } | Mapping::PartlyZero(_) => return,
             Mapping::Data { host, copied }
+            | Mapping::Mixed { host, copied, .. }
             | Mapping::Zero {
                 kept: Some((host, copied)),
             } => {

@@ -7,7 +7,10 @@ use super::super::fields::{put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR};
 use super::extension::{BACKING_FORMAT, FEATURE_NAMES, encode, feature_names};
 use super::geometry::{Geometry, Version};
-use super::header::{LAZY_REFCOUNTS, MAGIC, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES, V2_LENGTH};
+use super::header::{
+    COMPRESSION_TYPE, Compression, EXTENDED_L2, LAZY_REFCOUNTS, MAGIC, MAX_L1_BYTES,
+    MAX_REFCOUNT_TABLE_BYTES, V2_LENGTH,
+};
 use super::width;
 use crate::storage::{Durability, Storage};
 
@@ -27,6 +30,10 @@ pub struct CreateOptions {
     pub refcount_bits: u32,
     /// `lazy_refcounts`
     pub refcounts: RefcountUpdates,
+    /// `extended_l2`
+    pub entries: L2Entries,
+    /// `compression_type`
+    pub compression: Compression,
     /// Name and format of the backing image, recorded as they are.
     pub backing: Option<(String, String)>,
     /// Whether the contents are encrypted with AES (legacy).
@@ -38,8 +45,17 @@ pub struct CreateOptions {
 pub enum RefcountUpdates {
     /// In order with everything else.
     InOrder,
-    /// Late, by writers that do so (this one does not).
+    /// Late: the image is marked as dirty while it is written.
     Lazy,
+}
+
+/// The L2 entries of a new image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum L2Entries {
+    /// One word for each cluster.
+    Standard,
+    /// Two, which tell its 32 subclusters apart.
+    Extended,
 }
 
 /// How a new image is encrypted.
@@ -59,6 +75,8 @@ impl Default for CreateOptions {
             cluster_size: 64 * 1024,
             refcount_bits: 16,
             refcounts: RefcountUpdates::InOrder,
+            entries: L2Entries::Standard,
+            compression: Compression::Deflate,
             backing: None,
             encryption: Encryption::None,
         }
@@ -198,9 +216,23 @@ fn header(layout: &Layout, options: &CreateOptions) -> Result<Vec<u8>> {
             &layout.geometry.refcount_order().to_be_bytes(),
         );
         put(&mut bytes, 100, &V3_LENGTH.to_be_bytes());
+        put(&mut bytes, 72, &incompatible(options).to_be_bytes());
+        put(&mut bytes, 104, &[options.compression.number()]);
     }
     add_extensions(&mut bytes, options, layout.geometry.cluster_size())?;
     Ok(bytes)
+}
+
+fn incompatible(options: &CreateOptions) -> u64 {
+    let compression = match options.compression {
+        Compression::Deflate => 0,
+        Compression::Zstd => COMPRESSION_TYPE,
+    };
+    let entries = match options.entries {
+        L2Entries::Standard => 0,
+        L2Entries::Extended => EXTENDED_L2,
+    };
+    compression | entries
 }
 
 /// Appends the extensions and the backing name. Feature names are left out where clusters are
@@ -261,11 +293,22 @@ fn geometry(options: &CreateOptions) -> Result<Geometry> {
     if v2 && options.refcounts == RefcountUpdates::Lazy {
         return Err(invalid("lazy refcounts need compat=1.1".to_owned()));
     }
-    Geometry::new(
+    if v2 && options.compression != Compression::Deflate {
+        return Err(invalid(
+            "compression types other than zlib need compat=1.1".to_owned(),
+        ));
+    }
+    let plain = Geometry::new(
         options.version,
         size.trailing_zeros(),
         bits.trailing_zeros(),
-    )
+    )?;
+    match options.entries {
+        L2Entries::Standard => Ok(plain),
+        L2Entries::Extended => plain.with_extended_l2().map_err(|_| {
+            invalid("extended L2 entries need compat=1.1 and clusters of 16k or more".to_owned())
+        }),
+    }
 }
 
 fn invalid(detail: String) -> ImageError {

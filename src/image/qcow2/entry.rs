@@ -1,12 +1,14 @@
-//! L1 and L2 table entries: the 64-bit words on disk and what they mean.
+//! L1 and L2 table entries: the words on disk and what they mean.
 //!
-//! Format description, "Cluster mapping". Extended L2 entries (128 bits) are left out: images that
-//! have them are refused when they are opened.
+//! An L2 entry is one word of 64 bits, or with extended entries two: the second says what each
+//! subcluster is. With an external data file, an entry's offset lies in that file and is the guest
+//! offset itself. Format description, "Cluster mapping" and "Extended L2 Entries".
 
 use super::super::fields::{buffer_len, put, u64_at};
 use super::super::{ImageError, Result};
 use super::address::{GuestCluster, HostCluster, HostOffset};
 use super::geometry::Geometry;
+use super::subcluster::{Part, PartSet, Parts};
 
 /// Bit 63: the refcount of the cluster is exactly 1, so it may be written in place.
 pub(super) const COPIED: u64 = 1 << 63;
@@ -55,6 +57,53 @@ impl L1Entry {
     }
 }
 
+/// An L2 entry as it stands in its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawEntry {
+    /// Offset and flags.
+    pub(super) word: u64,
+    /// What the subclusters are; 0 where entries have one word.
+    pub(super) bitmap: u64,
+}
+
+impl RawEntry {
+    /// Entry `index` of `table`, which is a whole table or a piece of one.
+    pub(super) fn read(table: &[u8], index: u64, geometry: &Geometry) -> Self {
+        let at = buffer_len(index * geometry.l2_entry_size());
+        let bitmap = if geometry.has_extended_l2() {
+            u64_at(table, at + 8).unwrap_or(0)
+        } else {
+            0
+        };
+        Self {
+            word: u64_at(table, at).unwrap_or(0),
+            bitmap,
+        }
+    }
+
+    /// Makes this entry `index` of `table`.
+    pub(super) fn write(self, table: &mut [u8], index: u64, geometry: &Geometry) {
+        let at = buffer_len(index * geometry.l2_entry_size());
+        put(table, at, &self.word.to_be_bytes());
+        if geometry.has_extended_l2() {
+            put(table, at + 8, &self.bitmap.to_be_bytes());
+        }
+    }
+
+    /// Whether bits are set that mean nothing in this kind of entry and image.
+    pub(super) fn has_reserved_bits(self, geometry: &Geometry) -> bool {
+        if self.word & COMPRESSED != 0 {
+            return self.word & COPIED != 0 || self.bitmap != 0;
+        }
+        let zero = if geometry.has_zero_clusters() && !geometry.has_extended_l2() {
+            ZERO
+        } else {
+            0
+        };
+        self.word & !(OFFSET | COPIED | zero) != 0
+    }
+}
+
 /// What a guest cluster is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapping {
@@ -72,6 +121,19 @@ pub enum Mapping {
         /// Whether this is the only reference to it.
         copied: bool,
     },
+    /// A cluster whose parts are not all alike, or that is kept with nothing in it. Only with
+    /// extended L2 entries.
+    Mixed {
+        /// Where it starts.
+        host: HostOffset,
+        /// Whether this is the only reference to it.
+        copied: bool,
+        /// What its parts are.
+        parts: Parts,
+    },
+    /// No cluster: these parts read as zeros, and not all; the others show what lies below. Only
+    /// with extended L2 entries.
+    PartlyZero(PartSet),
     /// A compressed cluster.
     Compressed {
         /// The byte where the compressed data starts.
@@ -89,56 +151,50 @@ impl Mapping {
         cluster: GuestCluster,
         geometry: &Geometry,
     ) -> Result<Self> {
-        let raw = u64_at(table, buffer_len(index * 8)).unwrap_or(0);
-        Self::decode(raw, cluster, geometry)
+        Self::decode(RawEntry::read(table, index, geometry), cluster, geometry)
     }
 
     /// Makes this entry `index` of the L2 table `table`.
     pub(super) fn write(self, table: &mut [u8], index: u64, geometry: &Geometry) {
-        let raw = self.encode(geometry).to_be_bytes();
-        put(table, buffer_len(index * 8), &raw);
-    }
-
-    /// The host clusters that the entry refers to: the first, and how many.
-    pub(super) fn clusters(self, geometry: &Geometry) -> Option<(HostCluster, u64)> {
-        match self {
-            Self::Unallocated | Self::Zero { kept: None } => None,
-            Self::Data { host, .. }
-            | Self::Zero {
-                kept: Some((host, _)),
-            } => Some((host.cluster(geometry), 1)),
-            Self::Compressed { host, len } => {
-                let first = host.cluster(geometry);
-                let last = host.plus(len - 1).cluster(geometry);
-                Some((first, last.0 - first.0 + 1))
-            }
-        }
+        self.encode(geometry).write(table, index, geometry);
     }
 
     /// What `raw`, the L2 entry of `cluster`, means.
-    pub(super) fn decode(raw: u64, cluster: GuestCluster, geometry: &Geometry) -> Result<Self> {
-        if raw & COMPRESSED != 0 {
-            return Self::decode_compressed(raw, cluster, geometry);
+    pub(super) fn decode(
+        raw: RawEntry,
+        cluster: GuestCluster,
+        geometry: &Geometry,
+    ) -> Result<Self> {
+        if raw.word & COMPRESSED != 0 {
+            return Self::decode_compressed(raw.word, cluster, geometry);
         }
-        let host = HostOffset(raw & OFFSET);
+        let host = HostOffset(raw.word & OFFSET);
         let guest = cluster.offset(geometry);
+        let corrupt = |what: &str| {
+            let text = format!("the L2 entry of {guest} {what}");
+            Err(ImageError::corrupt(text).at(host.0))
+        };
         if !host.is_aligned(geometry) {
-            return Err(ImageError::corrupt(format!(
-                "the L2 entry of {guest} points to an unaligned cluster"
-            ))
-            .at(host.0));
+            return corrupt("points to an unaligned cluster");
         }
-        let copied = raw & COPIED != 0;
-        match (raw & ZERO != 0, host.0) {
-            (true, _) if !geometry.has_zero_clusters() => Err(ImageError::corrupt(format!(
-                "the L2 entry of {guest} is a zero cluster, which version 2 does not have"
-            ))),
-            (true, 0) => Ok(Self::Zero { kept: None }),
-            (true, _) => Ok(Self::Zero {
-                kept: Some((host, copied)),
-            }),
-            (false, 0) => Ok(Self::Unallocated),
-            (false, _) => Ok(Self::Data { host, copied }),
+        let copied = raw.word & COPIED != 0;
+        let place = (host.0 != 0).then_some((host, copied));
+        if geometry.has_extended_l2() {
+            return match (place, Parts::decode(raw.bitmap)) {
+                (_, None) => corrupt("has a subcluster that is both allocated and zero"),
+                (None, Some(parts)) if !parts.data().is_empty() => {
+                    corrupt("has data in subclusters of no cluster")
+                }
+                (_, Some(parts)) => Ok(Self::of_parts(place, parts)),
+            };
+        }
+        match (raw.word & ZERO != 0, place) {
+            (true, _) if !geometry.has_zero_clusters() => {
+                corrupt("is a zero cluster, which version 2 does not have")
+            }
+            (true, kept) => Ok(Self::Zero { kept }),
+            (false, None) => Ok(Self::Unallocated),
+            (false, Some((host, copied))) => Ok(Self::Data { host, copied }),
         }
     }
 
@@ -160,22 +216,94 @@ impl Mapping {
         })
     }
 
-    /// The word on disk.
-    pub(super) fn encode(self, geometry: &Geometry) -> u64 {
-        let flag = |copied| if copied { COPIED } else { 0 };
-        match self {
-            Self::Unallocated => 0,
-            Self::Zero { kept: None } => ZERO,
-            Self::Zero {
-                kept: Some((host, copied)),
-            } => ZERO | host.0 | flag(copied),
-            Self::Data { host, copied } => host.0 | flag(copied),
-            Self::Compressed { host, len } => {
-                let last = (host.0 + len - 1) / SECTOR;
-                let more = last - host.0 / SECTOR;
-                COMPRESSED | host.0 | (more << compressed_shift(geometry))
-            }
+    /// The entry on disk.
+    pub(super) fn encode(self, geometry: &Geometry) -> RawEntry {
+        if let Self::Compressed { host, len } = self {
+            let more = (host.0 + len - 1) / SECTOR - host.0 / SECTOR;
+            return RawEntry {
+                word: COMPRESSED | host.0 | (more << compressed_shift(geometry)),
+                bitmap: 0,
+            };
         }
+        let word = match self.place() {
+            Some((host, true)) => host.0 | COPIED,
+            Some((host, false)) => host.0,
+            None => 0,
+        };
+        match (geometry.has_extended_l2(), self) {
+            (true, _) => RawEntry {
+                word,
+                bitmap: self.parts().encode(),
+            },
+            (false, Self::Zero { .. }) => RawEntry {
+                word: word | ZERO,
+                bitmap: 0,
+            },
+            (false, _) => RawEntry { word, bitmap: 0 },
+        }
+    }
+
+    /// The mapping with a host cluster (or none) and these parts, of which none has data without
+    /// a host cluster.
+    pub(super) fn of_parts(place: Option<(HostOffset, bool)>, parts: Parts) -> Self {
+        let Some((host, copied)) = place else {
+            let zeros = parts.without_data();
+            return match zeros {
+                Parts::ZERO => Self::Zero { kept: None },
+                Parts::UNALLOCATED => Self::Unallocated,
+                _ => Self::PartlyZero(zeros.zero()),
+            };
+        };
+        match parts {
+            Parts::DATA => Self::Data { host, copied },
+            Parts::ZERO => Self::Zero { kept: place },
+            parts => Self::Mixed {
+                host,
+                copied,
+                parts,
+            },
+        }
+    }
+
+    /// The host cluster behind this mapping (one of its own, not compressed bytes), and whether
+    /// this is the only reference to it.
+    pub(super) fn place(self) -> Option<(HostOffset, bool)> {
+        match self {
+            Self::Data { host, copied } | Self::Mixed { host, copied, .. } => Some((host, copied)),
+            Self::Zero { kept } => kept,
+            Self::Unallocated | Self::PartlyZero(_) | Self::Compressed { .. } => None,
+        }
+    }
+
+    /// What the parts of the cluster are.
+    pub(super) fn parts(self) -> Parts {
+        match self {
+            Self::Unallocated => Parts::UNALLOCATED,
+            Self::Zero { .. } => Parts::ZERO,
+            Self::Data { .. } | Self::Compressed { .. } => Parts::DATA,
+            Self::Mixed { parts, .. } => parts,
+            Self::PartlyZero(zeros) => Parts::UNALLOCATED.with(zeros, Part::Zero),
+        }
+    }
+
+    /// The mapping once `filled` of the cluster's parts hold data at `host`, which is the cluster
+    /// that was there before or a new one. What a new one does not take over must be filled.
+    pub(super) fn written(self, host: HostOffset, filled: PartSet) -> Self {
+        let before = match self.place() {
+            Some((old, true)) if old == host => self.parts(),
+            _ => self.parts().without_data(),
+        };
+        Self::of_parts(Some((host, true)), before.with(filled, Part::Data))
+    }
+
+    /// The host clusters that the entry refers to: the first, and how many.
+    pub(super) fn clusters(self, geometry: &Geometry) -> Option<(HostCluster, u64)> {
+        if let Self::Compressed { host, len } = self {
+            let first = host.cluster(geometry);
+            let last = host.plus(len - 1).cluster(geometry);
+            return Some((first, last.0 - first.0 + 1));
+        }
+        self.place().map(|(host, _)| (host.cluster(geometry), 1))
     }
 }
 
@@ -189,25 +317,14 @@ pub(super) fn compressed_limit(geometry: &Geometry) -> u64 {
     1 << compressed_shift(geometry).min(56)
 }
 
-/// Whether bits are set in an L2 entry that mean nothing in its kind and version.
-pub(super) fn has_reserved_bits(raw: u64, geometry: &Geometry) -> bool {
-    if raw & COMPRESSED != 0 {
-        return raw & COPIED != 0;
-    }
-    let known = OFFSET
-        | COPIED
-        | if geometry.has_zero_clusters() {
-            ZERO
-        } else {
-            0
-        };
-    raw & !known != 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::geometry::Version;
     use super::*;
+
+    fn word(word: u64) -> RawEntry {
+        RawEntry { word, bitmap: 0 }
+    }
 
     fn geometry(bits: u32) -> Geometry {
         Geometry::new(Version::V3, bits, 4).unwrap()
@@ -259,6 +376,37 @@ mod tests {
 
     #[test]
     fn an_unaligned_cluster_is_corruption() {
-        assert!(Mapping::decode(0x10200, GuestCluster(0), &geometry(16)).is_err());
+        assert!(Mapping::decode(word(0x10200), GuestCluster(0), &geometry(16)).is_err());
+    }
+
+    #[test]
+    fn every_mapping_of_subclusters_survives_encoding() {
+        for bits in 14..=21 {
+            let g = geometry(bits).with_extended_l2().unwrap();
+            let place = Some((HostOffset(5 << bits), true));
+            let some = Parts::UNALLOCATED.with(PartSet(6), Part::Data);
+            for mapping in [
+                Mapping::Unallocated,
+                Mapping::Zero { kept: None },
+                Mapping::Zero { kept: place },
+                Mapping::PartlyZero(PartSet(5)),
+                Mapping::of_parts(place, Parts::UNALLOCATED),
+                Mapping::of_parts(place, Parts::DATA),
+                Mapping::of_parts(place, some.with(PartSet(8), Part::Zero)),
+            ] {
+                let raw = mapping.encode(&g);
+                assert_eq!(Mapping::decode(raw, GuestCluster(1), &g).unwrap(), mapping);
+                assert!(!raw.has_reserved_bits(&g));
+            }
+        }
+    }
+
+    #[test]
+    fn a_bitmap_that_contradicts_the_entry_is_corruption() {
+        let g = geometry(16).with_extended_l2().unwrap();
+        for (word, bitmap) in [(0x10000, 1 << 32 | 1), (0, 1)] {
+            let raw = RawEntry { word, bitmap };
+            assert!(Mapping::decode(raw, GuestCluster(0), &g).is_err());
+        }
     }
 }

@@ -1,11 +1,16 @@
 //! The sizes that follow from an image's header: how large clusters, tables and counts are.
 //!
-//! Format description, "Header" (cluster_bits, refcount_order) and "Host cluster management".
+//! Format description, "Header" (cluster_bits, refcount_order), "Host cluster management" and
+//! "Extended L2 Entries".
 
 use super::super::{ImageError, Result};
+use super::subcluster;
 
 /// The smallest and largest cluster_bits.
 pub(super) const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
+
+/// The smallest cluster_bits with extended L2 entries.
+const EXTENDED_CLUSTER_BITS: u32 = 14;
 
 /// Tables are read, cached and written in pieces of at most this size.
 const SLICE_BITS: u32 = 12;
@@ -16,6 +21,7 @@ pub struct Geometry {
     version: Version,
     cluster_bits: u32,
     refcount_order: u32,
+    extended_l2: bool,
 }
 
 /// The versions of the format.
@@ -44,7 +50,41 @@ impl Geometry {
             version,
             cluster_bits,
             refcount_order,
+            extended_l2: false,
         })
+    }
+
+    /// The same with extended L2 entries.
+    pub fn with_extended_l2(self) -> Result<Self> {
+        if self.cluster_bits < EXTENDED_CLUSTER_BITS || self.version == Version::V2 {
+            return Err(ImageError::corrupt(
+                "extended L2 entries need version 3 and clusters of 16 KiB or more",
+            ));
+        }
+        Ok(Self {
+            extended_l2: true,
+            ..self
+        })
+    }
+
+    /// Whether L2 entries tell subclusters apart.
+    pub fn has_extended_l2(&self) -> bool {
+        self.extended_l2
+    }
+
+    /// Bytes in the smallest unit that can be allocated or zero by itself: a subcluster, or a
+    /// cluster where there are none.
+    pub fn subcluster_size(&self) -> u64 {
+        if self.extended_l2 {
+            self.cluster_size() / u64::from(subcluster::COUNT)
+        } else {
+            self.cluster_size()
+        }
+    }
+
+    /// Bytes in an L2 entry.
+    pub fn l2_entry_size(&self) -> u64 {
+        if self.extended_l2 { 16 } else { 8 }
     }
 
     /// The version.
@@ -74,7 +114,7 @@ impl Geometry {
 
     /// log2 of the entries of an L2 table.
     pub fn l2_bits(&self) -> u32 {
-        self.cluster_bits - 3
+        self.cluster_bits - self.l2_entry_size().trailing_zeros()
     }
 
     /// Entries of an L2 table.

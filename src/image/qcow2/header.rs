@@ -110,6 +110,23 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
+
+    /// The type that a name of `qemu-img` means.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "zlib" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    /// The number in byte 104 of the header.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Deflate => 0,
+            Self::Zstd => 1,
+        }
+    }
 }
 
 /// Whether `start`, the first bytes of a file, are those of a qcow2 image, of whatever version.
@@ -162,6 +179,9 @@ impl Header {
         let end = header.parse_backing_name(bytes, long(8), word(16))?;
         header.extensions = Extensions::parse(bytes, u64::from(header_length), end)?;
         header.check_features()?;
+        if header.incompatible & EXTENDED_L2 != 0 {
+            header.geometry = geometry.with_extended_l2()?;
+        }
         if v3 && header_length > V3_LENGTH {
             header.compression = compression(bytes.get(104).copied().unwrap_or(0))?;
         }

@@ -19,19 +19,21 @@
 //!
 //! A stage with nothing to do costs nothing, so an allocating write and a flush are two host
 //! flushes. A count is lowered only in stage 4, so whatever is in the refcount cache before is
-//! safe to write at any time. Format description, "Cluster mapping".
+//! safe to write at any time. With lazy refcounts, stages 1 and 2 wait until the image is closed,
+//! and a dirty bit says so before the first change. Format description, "Cluster mapping" and
+//! "lazy refcounts".
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::fields::{buffer_len, put, u64_at, zeroed};
+use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
 use super::address::{GuestCluster, HostOffset};
 use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
-use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, Header};
+use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS};
 use super::host::{Barrier, Host};
 use super::overlap::Kind;
 use super::space::{Reason, Space};
@@ -52,6 +54,8 @@ pub(super) struct Metadata {
     /// Guest clusters for which a request is writing data that is not yet mapped.
     pub(super) allocating: Vec<Range<u64>>,
     incompatible: u64,
+    /// Whether refcounts are written at the end only, with the dirty bit set meanwhile.
+    lazy: bool,
     autoclear: u64,
     /// Why nothing may be written any more.
     failed: Option<String>,
@@ -74,6 +78,7 @@ impl Metadata {
             space: Space::new(host, header)?,
             allocating: Vec::new(),
             incompatible: header.incompatible,
+            lazy: header.compatible & LAZY_REFCOUNTS != 0,
             autoclear: header.autoclear,
             failed: None,
         };
@@ -118,14 +123,10 @@ impl Metadata {
         let Some(l1) = self.l1_entry(self.l1_index(cluster))? else {
             return Ok(Mapping::Unallocated);
         };
-        let (slice, at) = self.entry_place(l1.table, cluster);
+        let (slice, index) = self.entry_place(l1.table, cluster);
         self.load_slice(slice)?;
-        let raw = self
-            .l2
-            .get(slice)
-            .and_then(|bytes| u64_at(bytes, at))
-            .unwrap_or(0);
-        Mapping::decode(raw, cluster, &self.geometry)
+        let bytes = self.l2.get(slice).unwrap_or(&[]);
+        Mapping::read(bytes, index, cluster, &self.geometry)
     }
 
     /// How many clusters from `cluster` on have no L2 table, at most `limit`.
@@ -146,15 +147,14 @@ impl Metadata {
         (end - cluster.0).min(limit)
     }
 
-    /// The slice of the L2 table at `table` with the entry of `cluster`, and the byte of the
+    /// The slice of the L2 table at `table` with the entry of `cluster`, and the index of the
     /// entry in it.
-    fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> (HostOffset, usize) {
-        let byte = cluster.0 % self.geometry.l2_entries() * 8;
+    fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> (HostOffset, u64) {
         let slice_size = self.geometry.slice_size();
-        (
-            table.plus(byte - byte % slice_size),
-            buffer_len(byte % slice_size),
-        )
+        let per_slice = slice_size / self.geometry.l2_entry_size();
+        let index = cluster.0 % self.geometry.l2_entries();
+        let slice = table.plus(index / per_slice * slice_size);
+        (slice, index % per_slice)
     }
 
     fn load_slice(&mut self, slice: HostOffset) -> Result<()> {
@@ -182,13 +182,38 @@ impl Metadata {
                 format!("no more writes to an image found corrupt ({why}); check it"),
             ));
         }
+        let dirty = self.lazy && self.incompatible & DIRTY == 0;
+        if !dirty && self.autoclear == 0 {
+            return Ok(());
+        }
+        if dirty {
+            self.write_incompatible(self.incompatible | DIRTY)?;
+        }
         if self.autoclear != 0 {
             self.host
                 .write(&[0; 8], HostOffset(AT_AUTOCLEAR), "the header")?;
-            self.host.barrier(Barrier::FlagBeforeChange)?;
-            self.autoclear = 0;
         }
+        self.host.barrier(Barrier::FlagBeforeChange)?;
+        self.autoclear = 0;
         Ok(())
+    }
+
+    fn write_incompatible(&mut self, bits: u64) -> Result<()> {
+        let at = HostOffset(AT_INCOMPATIBLE);
+        self.host.write(&bits.to_be_bytes(), at, "the header")?;
+        self.incompatible = bits;
+        Ok(())
+    }
+
+    /// Writes everything, and then says in the header that the refcounts are right.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.write_back()?;
+        if !self.lazy || self.incompatible & DIRTY == 0 || self.failed.is_some() {
+            return Ok(());
+        }
+        self.write_counts()?;
+        self.host.barrier(Barrier::ChangesBeforeFlag)?;
+        self.write_incompatible(self.incompatible & !DIRTY)
     }
 
     /// Passes `result` on. A contradiction between the tables ends all writing and marks the
@@ -207,11 +232,7 @@ impl Metadata {
     /// Sets the corrupt bit, as far as that works: the error being reported matters more.
     fn mark_corrupt(&mut self) {
         if self.geometry.has_zero_clusters() {
-            self.incompatible |= CORRUPT;
-            let bits = self.incompatible.to_be_bytes();
-            let _ = self
-                .host
-                .write(&bits, HostOffset(AT_INCOMPATIBLE), "the header");
+            let _ = self.write_incompatible(self.incompatible | CORRUPT);
             let _ = self.host.barrier(Barrier::FlagBeforeChange);
         }
     }
@@ -289,16 +310,12 @@ impl Metadata {
         reason: Reason,
     ) -> Result<()> {
         let table = self.own_table(cluster)?;
-        let (slice, at) = self.entry_place(table, cluster);
+        let (slice, index) = self.entry_place(table, cluster);
         self.load_slice(slice)?;
-        let old = self
-            .l2
-            .get(slice)
-            .and_then(|bytes| u64_at(bytes, at))
-            .unwrap_or(0);
-        let old = Mapping::decode(old, cluster, &self.geometry)?;
+        let bytes = self.l2.get(slice).unwrap_or(&[]);
+        let old = Mapping::read(bytes, index, cluster, &self.geometry)?;
         if let Some(bytes) = self.l2.get_mut(slice) {
-            put(bytes, at, &mapping.encode(&self.geometry).to_be_bytes());
+            mapping.write(bytes, index, &self.geometry);
         }
         if let Some((first, count)) = old.clusters(&self.geometry)
             && mapping.clusters(&self.geometry) != Some((first, count))
@@ -326,16 +343,23 @@ impl Metadata {
     }
 
     fn write_stages(&mut self) -> Result<()> {
-        let counts = &mut self.space.refcounts;
-        counts.write_blocks()?;
-        if counts.table_dirty() {
-            self.host.barrier(Barrier::BlockBeforeTable)?;
-            counts.write_table()?;
+        if !self.lazy {
+            self.write_counts()?;
         }
         if self.l2.is_dirty() || !self.l1_dirty.is_empty() {
             self.host.barrier(Barrier::ClusterBeforeReference)?;
             self.l2.write_dirty(&self.host, "an L2 table")?;
             self.write_l1()?;
+        }
+        Ok(())
+    }
+
+    fn write_counts(&mut self) -> Result<()> {
+        let counts = &mut self.space.refcounts;
+        counts.write_blocks()?;
+        if counts.table_dirty() {
+            self.host.barrier(Barrier::BlockBeforeTable)?;
+            counts.write_table()?;
         }
         Ok(())
     }

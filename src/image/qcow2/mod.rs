@@ -7,7 +7,8 @@
 //!                                                                              backing image
 //! ```
 //!
-//! - [`header`], [`extension`], [`geometry`], [`entry`], [`snapshot`]: what stands on disk;
+//! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`]: what stands
+//!   on disk;
 //! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
 //!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
 //! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`aes`]: what data looks like;
@@ -17,10 +18,7 @@
 //! holds `in_flight` for reading; clusters given back are reused only when it can be had for
 //! writing, so that no request ever reads or writes a cluster that has changed its meaning.
 //!
-//! *Left out on purpose:* lazy refcounts are never used for writing (an image that has them is
-//! written with refcounts in order, which the format allows), so that the dirty bit is only ever
-//! cleared. Not yet there, and refused by name: extended L2 entries, external data files, LUKS,
-//! zstd.
+//! Not yet there, and refused by name: external data files and LUKS.
 //!
 //! Specification: QEMU's `docs/interop/qcow2`.
 
@@ -47,6 +45,7 @@ pub mod repair;
 pub mod snapshot;
 mod snapshots;
 mod space;
+pub mod subcluster;
 mod tree;
 mod width;
 mod write;
@@ -63,7 +62,7 @@ use header::Header;
 use host::{Barrier, Host};
 use metadata::Metadata;
 
-pub use compress::compress;
+pub use compress::Compressor;
 pub use open::{Parameters, Purpose, Writing};
 
 /// So many notes about released clusters may wait for a flush.
@@ -288,7 +287,7 @@ impl Image for Qcow2 {
         }
         self.flush_all(Releases::Wait)?;
         // Lowered counts that are still in the cache; without them there would be leaks.
-        self.lock().write_back()?;
+        self.lock().finish()?;
         self.host.barrier(Barrier::GuestFlush)
     }
 }

@@ -11,8 +11,7 @@ use super::check;
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
 use super::header::{
-    AT_INCOMPATIBLE, CORRUPT, Compression, DIRTY, EXTENDED_L2, EXTERNAL_DATA, EncryptionMethod,
-    Header, first_cluster_len,
+    AT_INCOMPATIBLE, CORRUPT, DIRTY, EXTERNAL_DATA, EncryptionMethod, Header, first_cluster_len,
 };
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
@@ -74,12 +73,8 @@ impl Header {
     fn check_supported(&self) -> Result<()> {
         let missing = if self.incompatible & EXTERNAL_DATA != 0 {
             "an external data file"
-        } else if self.incompatible & EXTENDED_L2 != 0 {
-            "extended L2 entries (subclusters)"
         } else if self.encryption == EncryptionMethod::Luks {
             "LUKS encryption"
-        } else if self.compression == Compression::Zstd {
-            "zstd compression"
         } else {
             return Ok(());
         };
@@ -169,10 +164,11 @@ fn prepare_for_writing(host: &Arc<Host>, header: &mut Header) -> Result<()> {
     if header.incompatible & DIRTY != 0 {
         let report = repair::repair(host, header, repair::Repair::All)?;
         if report.corruptions > 0 {
-            return Err(ImageError::corrupt(
-                "the image was not closed and has errors beyond its refcounts; run `cowbox img \
-                 check`",
-            ));
+            let first = report.messages.last().map_or("", |line| line.as_str());
+            return Err(ImageError::corrupt(format!(
+                "the image was not closed and has errors beyond its refcounts ({first}); run \
+                 `cowbox img check`"
+            )));
         }
     }
     Ok(())

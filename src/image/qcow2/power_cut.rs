@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::address::GuestOffset;
-use super::create::{CreateOptions, create};
+use super::create::{CreateOptions, L2Entries, RefcountUpdates, create};
 use super::geometry::Version;
-use super::header::{AT_REFCOUNT_TABLE, BITMAPS, Header};
+use super::header::{AT_REFCOUNT_TABLE, BITMAPS, DIRTY, Header};
 use super::host::Barrier;
 use super::repair::check_storage;
 use super::snapshot::{Snapshot, find};
-use super::{Parameters, Purpose, Qcow2, Writing, compress};
+use super::{Parameters, Purpose, Qcow2, Writing};
 use crate::image::{Image, RawAccess, RawImage, ZeroMode};
 use crate::storage::record::Event;
 use crate::storage::{MemoryStorage, RecordingStorage, Storage};
@@ -52,7 +52,16 @@ struct Case {
     backed: bool,
     /// Whether snapshots are made, applied and deleted too.
     snapshots: bool,
+    format: Variant,
     ops: usize,
+}
+
+/// What an image has beyond the ordinary.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    Plain,
+    LazyRefcounts,
+    Subclusters,
 }
 
 /// What the guest did; the marks in the log say when.
@@ -112,13 +121,18 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
     let size = (case.sectors * SECTOR) as u64;
     let (version, cluster_size) = (case.version, case.cluster_size);
     let refcount_bits = case.refcount_bits;
-    let options = CreateOptions {
+    let mut options = CreateOptions {
         size,
         version,
         cluster_size,
         refcount_bits,
         ..CreateOptions::default()
     };
+    match case.format {
+        Variant::Plain => {}
+        Variant::LazyRefcounts => options.refcounts = RefcountUpdates::Lazy,
+        Variant::Subclusters => options.entries = L2Entries::Extended,
+    }
     create(&fresh, &options).unwrap();
     let fresh = Arc::new(fresh);
     let image = open(Arc::clone(&fresh) as Arc<dyn Storage>, case).unwrap();
@@ -211,7 +225,8 @@ fn compressed(image: &Qcow2, case: &Case, start: usize, writer: u32) -> Op {
     let per_cluster = case.cluster_size as usize / SECTOR;
     let first = start / per_cluster * per_cluster;
     let range = first..first + per_cluster;
-    let stream = compress(&pattern(writer, range.clone())).unwrap();
+    let cluster = pattern(writer, range.clone());
+    let stream = image.compressor().compress(&cluster).unwrap();
     match image.write_compressed(GuestOffset((first * SECTOR) as u64), &stream) {
         Ok(()) => Op::Write(range.start..range.end.min(case.sectors), writer),
         Err(_) => Op::Write(0..0, writer),
@@ -348,7 +363,12 @@ fn cut(durable: &[u8], pending: &[Event], random: &mut Random) -> Vec<u8> {
 /// What is wrong with the state after a cut.
 fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
     let bitmaps_valid = u64::from(state[95]) & BITMAPS != 0;
+    let was_dirty = u64::from(state[79]) & DIRTY != 0;
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(state));
+    if was_dirty {
+        let mended = open(Arc::clone(&storage), case).map_err(|e| format!("mend: {e}"))?;
+        mended.close().map_err(|e| format!("close: {e}"))?;
+    }
     let report = check_storage(Arc::clone(&storage), None).map_err(|e| e.to_string())?;
     if report.corruptions > report.copied_missing {
         return Err(format!("check: {:?}", report.messages));
@@ -443,24 +463,30 @@ fn explore(
     (states, None)
 }
 
-fn cases() -> [Case; 6] {
+fn cases() -> [Case; 10] {
     let v3 = Version::V3;
-    let case = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
+    let plain = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
         version,
         cluster_size,
         refcount_bits,
         sectors,
         backed,
         snapshots: false,
+        format: Variant::Plain,
         ops,
     };
+    let with = |format, case| Case { format, ..case };
     [
-        case(v3, 512, 64, 400, true, 60),
-        case(v3, 4096, 16, 1000, true, 50),
-        case(v3, 4096, 1, 1000, false, 50),
-        case(v3, 65536, 16, 2000, true, 30),
-        case(Version::V2, 512, 16, 300, false, 60),
-        case(Version::V2, 4096, 16, 800, true, 50),
+        plain(v3, 512, 64, 400, true, 60),
+        plain(v3, 4096, 16, 1000, true, 50),
+        plain(v3, 4096, 1, 1000, false, 50),
+        plain(v3, 65536, 16, 2000, true, 30),
+        plain(Version::V2, 512, 16, 300, false, 60),
+        plain(Version::V2, 4096, 16, 800, true, 50),
+        with(Variant::LazyRefcounts, plain(v3, 512, 16, 400, true, 60)),
+        with(Variant::LazyRefcounts, plain(v3, 4096, 16, 1000, false, 50)),
+        with(Variant::Subclusters, plain(v3, 16384, 16, 1500, true, 50)),
+        with(Variant::Subclusters, plain(v3, 65536, 16, 2000, false, 30)),
     ]
 }
 
@@ -474,12 +500,13 @@ fn growing() -> Case {
         sectors: 9000,
         backed: false,
         snapshots: false,
+        format: Variant::Plain,
         ops: 60,
     }
 }
 
 /// The cases with snapshots.
-fn branching() -> [Case; 6] {
+fn branching() -> [Case; 10] {
     cases().map(|case| Case {
         snapshots: true,
         ..case

@@ -5,7 +5,9 @@ use super::super::{Extent, ExtentKind, ImageError, Result};
 use super::Qcow2;
 use super::address::{GuestOffset, HostOffset};
 use super::entry::Mapping;
+use super::geometry::Geometry;
 use super::metadata::Metadata;
+use super::subcluster::Part;
 
 /// A run of guest bytes of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,39 +144,48 @@ impl Metadata {
             let run = absent.saturating_mul(geometry.cluster_size()) - within;
             return Ok((Piece::Unallocated, run.min(len)));
         }
-        let first = self.mapping(cluster)?;
+        let cluster_size = geometry.cluster_size();
+        let (piece, mut end) = self::piece(self.mapping(cluster)?, within, geometry);
         // A run stays inside one L2 table, which bounds the time for which the lock is held.
         let to_table_end = geometry.l2_entries() - cluster.0 % geometry.l2_entries();
-        let mut count = 1;
-        while count < wanted.min(to_table_end)
-            && continues(
-                first,
-                self.mapping(cluster.plus(count))?,
-                count * geometry.cluster_size(),
-            )
-        {
-            count += 1;
+        for count in 1..wanted.min(to_table_end) {
+            if end != count * cluster_size {
+                break;
+            }
+            let next = self.mapping(cluster.plus(count))?;
+            let (next, next_end) = self::piece(next, 0, geometry);
+            if !piece.continues_with(next, end - within) {
+                break;
+            }
+            end += next_end;
         }
-        let piece = match first {
-            Mapping::Data { host, .. } => Piece::Data(host.plus(within)),
-            Mapping::Compressed { host, len } => Piece::Compressed(host, len),
-            Mapping::Zero { kept } => Piece::Zero(kept.map(|(host, _)| host.plus(within))),
-            Mapping::Unallocated => Piece::Unallocated,
-        };
-        Ok((piece, (count * geometry.cluster_size() - within).min(len)))
+        Ok((piece, (end - within).min(len)))
     }
 }
 
-/// Whether the cluster `distance` bytes on goes on with the run that starts with `first`.
-fn continues(first: Mapping, next: Mapping, distance: u64) -> bool {
-    match (first, next) {
-        (Mapping::Data { host, .. }, Mapping::Data { host: next, .. }) => {
-            next == host.plus(distance)
+/// What starts at byte `within` of a cluster, and the byte of the cluster where it ends.
+pub(super) fn piece(mapping: Mapping, within: u64, geometry: &Geometry) -> (Piece, u64) {
+    if let Mapping::Compressed { host, len } = mapping {
+        return (Piece::Compressed(host, len), geometry.cluster_size());
+    }
+    let host = mapping.place().map(|(host, _)| host.plus(within));
+    let (part, end) = mapping.parts().run(within, geometry);
+    let piece = match (part, host) {
+        (Part::Data, Some(host)) => Piece::Data(host),
+        (Part::Zero, host) => Piece::Zero(host),
+        (Part::Unallocated, _) | (Part::Data, None) => Piece::Unallocated,
+    };
+    (piece, end)
+}
+
+impl Piece {
+    /// Whether `next`, `distance` bytes on, goes on with this run.
+    fn continues_with(self, next: Self, distance: u64) -> bool {
+        match (self, next) {
+            (Self::Data(host), Self::Data(next)) => next == host.plus(distance),
+            (Self::Zero(host), Self::Zero(next)) => next == host.map(|host| host.plus(distance)),
+            (Self::Unallocated, Self::Unallocated) => true,
+            _ => false,
         }
-        (Mapping::Zero { kept }, Mapping::Zero { kept: next }) => {
-            next.map(|(host, _)| host) == kept.map(|(host, _)| host.plus(distance))
-        }
-        (Mapping::Unallocated, Mapping::Unallocated) => true,
-        _ => false,
     }
 }

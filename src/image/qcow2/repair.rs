@@ -62,7 +62,7 @@ pub(super) fn repair(host: &Arc<Host>, header: &mut Header, what: Repair) -> Res
     Ok(after)
 }
 
-/// Lowers every count that is above its references.
+/// Lowers every count that is above its references, and sets COPIED where that makes it 1.
 fn lower_leaks(host: &Arc<Host>, header: &Header) -> Result<()> {
     let (_, counts) = check::count(host, header, OwnTables::Counted)?;
     let mut refcounts = Refcounts::load(host, header)?;
@@ -81,7 +81,9 @@ fn lower_leaks(host: &Arc<Host>, header: &Header) -> Result<()> {
         }
     }
     refcounts.write_blocks()?;
-    host.barrier(Barrier::GuestFlush)
+    host.barrier(Barrier::LoweredBeforeUse)?;
+    // What only seemed to be shared is the image's own again.
+    mend_copied_flags(&counts, host, header)
 }
 
 /// Where a new refcount structure goes: blocks first, then the table.

@@ -12,7 +12,7 @@ use super::super::fields::zeroed;
 use super::super::{ImageError, Result};
 use super::Qcow2;
 use super::address::{GuestCluster, HostCluster, HostOffset};
-use super::entry::{COPIED, L1Entry, Mapping};
+use super::entry::{COPIED, L1Entry, Mapping, RawEntry};
 use super::geometry::Geometry;
 use super::space::Reason;
 
@@ -199,26 +199,20 @@ pub(super) fn flag_table(
 ) -> Result<bool> {
     let mut changed = false;
     for index in 0..geometry.l2_entries() {
-        let Ok(mapping) = Mapping::read(table, index, GuestCluster(0), geometry) else {
+        let raw = RawEntry::read(table, index, geometry);
+        let Ok(mapping) = Mapping::decode(raw, GuestCluster(0), geometry) else {
             continue;
         };
-        let flagged = match mapping {
-            Mapping::Data { host, copied: old } => {
-                let copied = alone(host)?;
-                (copied != old).then_some(Mapping::Data { host, copied })
-            }
-            Mapping::Zero {
-                kept: Some((host, old)),
-            } => {
-                let copied = alone(host)?;
-                (copied != old).then_some(Mapping::Zero {
-                    kept: Some((host, copied)),
-                })
-            }
-            _ => None,
+        let copied = match (mapping.place(), mapping) {
+            (Some((host, _)), _) => alone(host)?,
+            (None, Mapping::Compressed { .. }) => false,
+            (None, _) => continue,
         };
-        if let Some(mapping) = flagged {
-            mapping.write(table, index, geometry);
+        let flag = if copied { COPIED } else { 0 };
+        let word = raw.word & !COPIED | flag;
+        if word != raw.word {
+            // The rest of the entry stays, also bits that are unknown.
+            RawEntry { word, ..raw }.write(table, index, geometry);
             changed = true;
         }
     }

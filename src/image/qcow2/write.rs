@@ -4,6 +4,8 @@
 //! data and the edges of the old contents outside it, and enters the mapping under the lock again.
 //! A second write to the same clusters waits for that. The mapping reaches the disk only behind a
 //! barrier (see [`super::metadata`]), so no power cut shows a guest what a recycled cluster held.
+//! With subclusters only those that are touched are filled, and those that a new cluster takes
+//! over from a shared one.
 
 use std::ops::Range;
 
@@ -12,8 +14,11 @@ use super::super::{ImageError, Result, SECTOR};
 use super::Qcow2;
 use super::address::{GuestCluster, GuestOffset, HostOffset};
 use super::entry::Mapping;
+use super::geometry::Geometry;
 use super::metadata::Metadata;
+use super::read::{Piece, piece};
 use super::space::{Reason, Run};
+use super::subcluster::PartSet;
 
 /// One allocating write takes at most this many bytes of clusters, and at least one cluster.
 const MAX_STEP: u64 = 4 << 20;
@@ -36,11 +41,13 @@ enum Place {
 }
 
 /// Consecutive guest clusters and their new place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Clusters {
     first: GuestCluster,
     count: u64,
     place: Place,
+    /// The guest bytes that have to be written there: the request and what must stay around it.
+    fill: Range<GuestOffset>,
 }
 
 impl Metadata {
@@ -97,53 +104,63 @@ impl Qcow2 {
         let (cluster, within) = (offset.cluster(geometry), offset.within(geometry));
         let wanted = geometry.clusters(within + len);
         let first = metadata.mapping(cluster)?;
-        if let Mapping::Data { host, copied: true } = first {
-            let count = self.count(metadata, cluster, wanted, |next, distance| {
-                next == Mapping::Data {
-                    host: host.plus(distance),
-                    copied: true,
-                }
-            })?;
-            let len = (count * geometry.cluster_size() - within).min(len);
-            metadata
-                .space
-                .overlap
-                .check_free(host.plus(within), len, geometry)?;
-            return Ok(Step::InPlace(host.plus(within), len));
+        if let Some((host, end)) = writable(first, within, geometry) {
+            let len = self.in_place(metadata, offset, (host, end - within), len)?;
+            return Ok(Step::InPlace(host, len));
         }
         metadata.own_table(cluster)?;
-        if let Mapping::Zero {
-            kept: Some((host, true)),
-        } = first
-        {
-            metadata
-                .space
-                .overlap
-                .check_free(host, geometry.cluster_size(), geometry)?;
-            return Ok(self.announce(metadata, cluster, 1, Place::Kept(host)));
+        if let Some((host, true)) = first.place() {
+            let size = geometry.cluster_size();
+            metadata.space.overlap.check_free(host, size, geometry)?;
+            return self.announce(metadata, (offset, len), 1, Place::Kept(host));
         }
         let limit = (MAX_STEP >> geometry.cluster_bits()).max(1).min(wanted);
         let limit = limit.min(metadata.next_allocating(cluster) - cluster.0);
-        let count = self.count(metadata, cluster, limit, |next, _| needs_place(next))?;
+        let count = self.count_placeless(metadata, cluster, limit)?;
         let run = metadata.space.allocate(count)?;
-        Ok(self.announce(metadata, cluster, run.count, Place::Taken(run)))
+        self.announce(metadata, (offset, len), run.count, Place::Taken(run))
     }
 
-    /// How many clusters from `first` on, to the end of its L2 table, satisfy `same`, which gets
-    /// their distance from the first in bytes; at most `limit`, at least the first.
-    fn count(
+    /// How much of a write of `len` bytes can go where it is, of which `ready` bytes at `host`
+    /// certainly do; to the end of the L2 table at most.
+    fn in_place(
+        &self,
+        metadata: &mut Metadata,
+        offset: GuestOffset,
+        (host, mut ready): (HostOffset, u64),
+        len: u64,
+    ) -> Result<u64> {
+        let geometry = &self.geometry;
+        while ready < len {
+            let next = offset.plus(ready);
+            let cluster = next.cluster(geometry);
+            if next.within(geometry) != 0 || cluster.0.is_multiple_of(geometry.l2_entries()) {
+                break;
+            }
+            match writable(metadata.mapping(cluster)?, 0, geometry) {
+                Some((at, end)) if at == host.plus(ready) => ready += end,
+                _ => break,
+            }
+        }
+        let len = ready.min(len);
+        metadata.space.overlap.check_free(host, len, geometry)?;
+        Ok(len)
+    }
+
+    /// How many clusters from `first` on, to the end of its L2 table, need a new place; at most
+    /// `limit`, at least the first.
+    fn count_placeless(
         &self,
         metadata: &mut Metadata,
         first: GuestCluster,
         limit: u64,
-        same: impl Fn(Mapping, u64) -> bool,
     ) -> Result<u64> {
         let per_table = self.geometry.l2_entries();
         let limit = limit.min(per_table - first.0 % per_table);
         let mut count = 1;
         while count < limit {
             let next = metadata.mapping(first.plus(count))?;
-            if !same(next, count << self.geometry.cluster_bits()) {
+            if matches!(next.place(), Some((_, true))) {
                 break;
             }
             count += 1;
@@ -151,44 +168,55 @@ impl Qcow2 {
         Ok(count)
     }
 
+    /// Announces that `count` clusters get a new place for a write of `len` bytes at `offset`.
     fn announce(
         &self,
         metadata: &mut Metadata,
-        first: GuestCluster,
+        (offset, len): (GuestOffset, u64),
         count: u64,
         place: Place,
-    ) -> Step {
+    ) -> Result<Step> {
+        let geometry = &self.geometry;
+        let first = offset.cluster(geometry);
+        let last = first.plus(count - 1);
+        let end = offset.plus(len).min(last.plus(1).offset(geometry));
+        let bytes = |cluster: GuestCluster| {
+            let start = cluster.offset(geometry).0;
+            let stop = start + geometry.cluster_size();
+            offset.0.max(start) - start..end.0.min(stop) - start
+        };
+        let head = fill_of(metadata.mapping(first)?, bytes(first), &place, geometry).start;
+        let tail = fill_of(metadata.mapping(last)?, bytes(last), &place, geometry).end;
+        let fill = first.offset(geometry).plus(head)..last.offset(geometry).plus(tail);
         metadata.allocating.push(first.0..first.0 + count);
-        Step::Allocate(Clusters {
+        Ok(Step::Allocate(Clusters {
             first,
             count,
             place,
-        })
+            fill,
+        }))
     }
 
     /// Writes the start of `buf` into new clusters, maps them, and gives how many bytes it took.
     fn write_new(&self, buf: &[u8], offset: GuestOffset, clusters: Clusters) -> Result<u64> {
-        let allocation = Allocation {
-            image: self,
-            clusters,
-            range: range(&clusters),
-        };
         let room = clusters.count << self.geometry.cluster_bits();
         let len = (buf.len() as u64).min(room - offset.within(&self.geometry));
-        self.fill(buf.split_at(buffer_len(len)).0, offset, &clusters)?;
+        let allocation = Allocation {
+            image: self,
+            range: range(&clusters),
+            clusters,
+        };
+        let now = buf.split_at(buffer_len(len)).0;
+        self.fill(now, offset, &allocation.clusters)?;
         allocation.map()?;
         Ok(len)
     }
 
-    /// Writes all of the new clusters: old contents, `buf`, old contents.
+    /// Writes what belongs into the new clusters: old contents, `buf`, old contents.
     fn fill(&self, buf: &[u8], offset: GuestOffset, clusters: &Clusters) -> Result<()> {
-        let geometry = &self.geometry;
-        let (host, fresh) = match clusters.place {
-            Place::Taken(run) => (run.first.offset(geometry), run.fresh),
-            Place::Kept(host) => (host, false),
-        };
-        let start = clusters.first.offset(geometry);
-        let end = start.plus(clusters.count << geometry.cluster_bits());
+        let (host, fresh) = clusters.place.at(&self.geometry);
+        let Range { start, end } = clusters.fill;
+        let host = host.plus(start.0 - clusters.first.offset(&self.geometry).0);
         let data_end = offset.plus(buf.len() as u64);
         let place = |at: GuestOffset| host.plus(at.0 - start.0);
         let head = offset.0 - start.0;
@@ -251,15 +279,38 @@ impl Qcow2 {
     }
 }
 
-/// Whether a write has to find a new place for a cluster.
-fn needs_place(mapping: Mapping) -> bool {
-    match mapping {
-        Mapping::Data { copied, .. }
-        | Mapping::Zero {
-            kept: Some((_, copied)),
-        } => !copied,
-        Mapping::Unallocated | Mapping::Zero { kept: None } | Mapping::Compressed { .. } => true,
+impl Place {
+    /// Where the first cluster starts, and whether nobody ever wrote there.
+    fn at(self, geometry: &Geometry) -> (HostOffset, bool) {
+        match self {
+            Self::Taken(run) => (run.first.offset(geometry), run.fresh),
+            Self::Kept(host) => (host, false),
+        }
     }
+}
+
+/// Where byte `within` of a cluster may be written as it is, and the byte of the cluster up to
+/// which that holds.
+fn writable(mapping: Mapping, within: u64, geometry: &Geometry) -> Option<(HostOffset, u64)> {
+    match (mapping.place(), piece(mapping, within, geometry)) {
+        (Some((_, true)), (Piece::Data(host), end)) => Some((host, end)),
+        _ => None,
+    }
+}
+
+/// The bytes of a cluster to be written for a request for `bytes` of it: up to the edges of
+/// subclusters that have no data yet, and whatever a new place must take over.
+fn fill_of(old: Mapping, bytes: Range<u64>, place: &Place, geometry: &Geometry) -> Range<u64> {
+    let held = old.parts().data();
+    let needed = match place {
+        Place::Taken(_) => PartSet::touched(bytes.clone(), geometry).with(held),
+        Place::Kept(_) => PartSet::touched(bytes.clone(), geometry).without(held),
+    };
+    if needed.is_empty() {
+        return bytes;
+    }
+    let needed = needed.hull(geometry);
+    needed.start.min(bytes.start)..needed.end.max(bytes.end)
 }
 
 fn range(clusters: &Clusters) -> Range<u64> {
@@ -275,18 +326,27 @@ struct Allocation<'a> {
 }
 
 impl Allocation<'_> {
+    /// The parts of `cluster` that were written.
+    fn filled(&self, cluster: GuestCluster) -> PartSet {
+        let geometry = &self.image.geometry;
+        let start = cluster.offset(geometry).0;
+        let Range { start: from, end } = self.clusters.fill;
+        let end = end.0.min(start + geometry.cluster_size());
+        PartSet::touched(from.0.max(start) - start..end - start, geometry)
+    }
+
     /// Enters the mapping. What was there before is released.
     fn map(mut self) -> Result<()> {
         let geometry = &self.image.geometry;
-        let host = match self.clusters.place {
-            Place::Taken(run) => run.first.offset(geometry),
-            Place::Kept(host) => host,
-        };
+        let (host, _) = self.clusters.place.at(geometry);
         let mut metadata = self.image.lock();
         for i in 0..self.clusters.count {
             let host = host.plus(i << geometry.cluster_bits());
-            let mapping = Mapping::Data { host, copied: true };
-            let mapped = metadata.map(self.clusters.first.plus(i), mapping, Reason::Replaced);
+            let cluster = self.clusters.first.plus(i);
+            let filled = self.filled(cluster);
+            let old = metadata.mapping(cluster);
+            let mapped = old
+                .and_then(|old| metadata.map(cluster, old.written(host, filled), Reason::Replaced));
             metadata.sealing(mapped)?;
             self.clusters.place = Place::Kept(host);
         }

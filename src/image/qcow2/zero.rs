@@ -1,8 +1,12 @@
-//! Zeroing and discarding: whole clusters by their mapping, the edges by writing zeros.
+//! Zeroing and discarding: whole clusters and subclusters by their mapping, the edges by writing
+//! zeros.
 //!
 //! Version 2 has no zero clusters: there a cluster is unmapped where nothing shows through from
 //! below, and else zeros are written. A discard that would uncover the backing image makes zero
 //! clusters, and in version 2 does nothing.
+
+use std::ops::Range;
+use std::sync::MutexGuard;
 
 use super::super::fields::zeroed;
 use super::super::{Result, ZeroMode};
@@ -11,6 +15,7 @@ use super::address::{GuestCluster, GuestOffset};
 use super::entry::Mapping;
 use super::metadata::Metadata;
 use super::space::Reason;
+use super::subcluster::{Part, PartSet};
 
 /// Zeros are written in pieces of at most this size.
 const PIECE: u64 = 1 << 20;
@@ -39,19 +44,19 @@ impl Qcow2 {
             ZeroMode::MayUnmap => Change::ZeroAndFree,
         };
         let end = offset.plus(len);
-        let (first, last) = self.whole_clusters(offset, end);
-        if first >= last {
+        let inner = self.whole_units(offset, end);
+        if inner.is_empty() {
             return self.write_zeros(offset, end);
         }
-        self.write_zeros(offset, first.offset(&self.geometry))?;
-        self.change_clusters(first, last, change)?;
-        self.write_zeros(last.offset(&self.geometry).min(end), end)
+        self.write_zeros(offset, inner.start)?;
+        let rest = inner.end;
+        self.change_range(inner, change)?;
+        self.write_zeros(rest.min(end), end)
     }
 
-    /// Forgets `len` bytes from `offset`, as far as they are whole clusters.
+    /// Forgets `len` bytes from `offset`, as far as they are whole clusters or subclusters.
     pub(super) fn discard_guest(&self, offset: GuestOffset, len: u64) -> Result<()> {
-        let (first, last) = self.whole_clusters(offset, offset.plus(len));
-        self.change_clusters(first, last, Change::Discard)
+        self.change_range(self.whole_units(offset, offset.plus(len)), Change::Discard)
     }
 
     /// Unmaps every cluster, so that the backing image shows through everywhere.
@@ -62,16 +67,67 @@ impl Qcow2 {
         self.change_clusters(GuestCluster(0), end, Change::Unmap)
     }
 
-    /// The clusters that lie wholly in a range, the last cluster of the disk counting as whole
-    /// where the range reaches the end of the disk: first, and one past the last.
-    fn whole_clusters(&self, start: GuestOffset, end: GuestOffset) -> (GuestCluster, GuestCluster) {
-        let cluster = self.geometry.cluster_size();
-        let first = GuestCluster(start.0.div_ceil(cluster));
+    /// The clusters and subclusters that lie wholly in a range. The last cluster of the disk counts
+    /// as whole where the range reaches the end of the disk.
+    fn whole_units(&self, start: GuestOffset, end: GuestOffset) -> Range<GuestOffset> {
+        let unit = self.geometry.subcluster_size();
         let last = match end.0 == self.header.size {
-            true => GuestCluster(end.0.div_ceil(cluster)),
-            false => end.cluster(&self.geometry),
+            true => end.0.next_multiple_of(self.geometry.cluster_size()),
+            false => end.0 - end.0 % unit,
         };
-        (first, last)
+        GuestOffset(start.0.next_multiple_of(unit))..GuestOffset(last)
+    }
+
+    /// Changes whole subclusters, and clusters where all of a cluster is in the range.
+    fn change_range(&self, range: Range<GuestOffset>, change: Change) -> Result<()> {
+        let geometry = &self.geometry;
+        let Range { mut start, end } = range;
+        while start < end {
+            let cluster = start.cluster(geometry);
+            let whole = end.cluster(geometry);
+            if start.within(geometry) == 0 && cluster < whole {
+                self.change_clusters(cluster, whole, change)?;
+                start = whole.offset(geometry);
+                continue;
+            }
+            let next = cluster.plus(1).offset(geometry).min(end);
+            self.change_parts(start..next, change)?;
+            start = next;
+        }
+        Ok(())
+    }
+
+    /// Changes subclusters of one cluster.
+    fn change_parts(&self, range: Range<GuestOffset>, change: Change) -> Result<()> {
+        let geometry = &self.geometry;
+        let cluster = range.start.cluster(geometry);
+        let base = cluster.offset(geometry).0;
+        let parts = PartSet::touched(range.start.0 - base..range.end.0 - base, geometry);
+        let mut metadata = self.lock();
+        metadata.begin_change()?;
+        let mut metadata = self.wait_for_allocation(metadata, cluster);
+        let changed = self.change_cluster(&mut metadata, cluster, parts, change);
+        let changed = metadata.sealing(changed)?;
+        drop(metadata);
+        match changed {
+            Changed::Yes => Ok(()),
+            Changed::MustWrite => self.write_zeros(range.start, range.end),
+        }
+    }
+
+    /// Waits until no request is allocating `cluster`.
+    fn wait_for_allocation<'a>(
+        &self,
+        mut metadata: MutexGuard<'a, Metadata>,
+        cluster: GuestCluster,
+    ) -> MutexGuard<'a, Metadata> {
+        while metadata.is_allocating(cluster) {
+            metadata = self
+                .allocated
+                .wait(metadata)
+                .unwrap_or_else(|e| e.into_inner());
+        }
+        metadata
     }
 
     /// Writes zeros where a range does not read as zeros already.
@@ -117,13 +173,8 @@ impl Qcow2 {
                 done += absent;
                 continue;
             }
-            while metadata.is_allocating(cluster) {
-                metadata = self
-                    .allocated
-                    .wait(metadata)
-                    .unwrap_or_else(|e| e.into_inner());
-            }
-            let changed = self.change_cluster(&mut metadata, cluster, change);
+            metadata = self.wait_for_allocation(metadata, cluster);
+            let changed = self.change_cluster(&mut metadata, cluster, PartSet::ALL, change);
             match metadata.sealing(changed)? {
                 Changed::Yes => done += 1,
                 Changed::MustWrite => break,
@@ -141,10 +192,16 @@ impl Qcow2 {
         &self,
         metadata: &mut Metadata,
         cluster: GuestCluster,
+        parts: PartSet,
         change: Change,
     ) -> Result<Changed> {
         let old = metadata.mapping(cluster)?;
-        let Some(new) = self.changed(old, self.shows_nothing(cluster), change) else {
+        let nothing_below = self.shows_nothing(cluster);
+        let new = match parts {
+            PartSet::ALL => self.changed(old, nothing_below, change),
+            parts => changed_parts(old, parts, nothing_below, change),
+        };
+        let Some(new) = new else {
             return Ok(Changed::MustWrite);
         };
         if new != old {
@@ -170,8 +227,8 @@ impl Qcow2 {
             } else {
                 old
             }),
-            (Mapping::Data { host, copied }, Change::ZeroAndKeep) => {
-                let kept = Some((host, copied));
+            (Mapping::Data { .. } | Mapping::Mixed { .. }, Change::ZeroAndKeep) => {
+                let kept = old.place();
                 self.geometry
                     .has_zero_clusters()
                     .then_some(Mapping::Zero { kept })
@@ -180,6 +237,31 @@ impl Qcow2 {
             _ => self.geometry.has_zero_clusters().then_some(zero),
         }
     }
+}
+
+/// What a mapping becomes when only `parts` of it change; `None` if zeros have to be written. A
+/// cluster without data left in it is kept only if that is asked for.
+fn changed_parts(
+    old: Mapping,
+    parts: PartSet,
+    nothing_below: bool,
+    change: Change,
+) -> Option<Mapping> {
+    if let Mapping::Compressed { .. } = old {
+        return (change == Change::Discard).then_some(old);
+    }
+    let parts = match change {
+        Change::Discard => parts.both(old.parts().data()),
+        _ => parts,
+    };
+    let becomes = match change {
+        Change::Unmap => Part::Unallocated,
+        Change::Discard | Change::ZeroAndFree if nothing_below => Part::Unallocated,
+        Change::Discard | Change::ZeroAndFree | Change::ZeroAndKeep => Part::Zero,
+    };
+    let new = old.parts().with(parts, becomes);
+    let empty = new.data().is_empty() && change != Change::ZeroAndKeep;
+    Some(Mapping::of_parts(old.place().filter(|_| !empty), new))
 }
 
 /// What came of one cluster.
