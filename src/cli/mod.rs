@@ -6,7 +6,9 @@
 pub mod console;
 mod demo;
 mod img;
+mod qmp;
 mod run;
+mod unix_socket;
 
 use std::error::Error;
 use std::process::ExitCode;

@@ -203,6 +203,11 @@ impl Flow {
         self.end_block();
     }
 
+    /// Whether interrupts are held off until after the next instruction.
+    pub fn holds_interrupts(&self) -> bool {
+        self.shadow != Shadow::None
+    }
+
     /// Whether the instruction that just ran raises no single-step trap.
     fn holds_traps(&self) -> bool {
         self.departed || self.shadow == Shadow::Stack

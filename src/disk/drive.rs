@@ -56,6 +56,11 @@ impl Disk {
         &self.name
     }
 
+    /// The image behind it.
+    pub fn image(&self) -> &Arc<dyn Image> {
+        &self.image
+    }
+
     /// The serial number that the drive reports.
     pub fn serial(&self) -> &str {
         &self.serial

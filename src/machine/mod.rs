@@ -13,6 +13,7 @@ pub mod board;
 mod boot;
 mod config;
 mod inlet;
+mod inspect;
 pub mod picture;
 mod report;
 mod state;
@@ -29,6 +30,7 @@ pub use board::BootKind;
 use board::{Board, BoardConfig, Drives, Roms};
 pub use config::{ConfigError, DiskBus, DiskConfig, MachineConfig};
 pub use inlet::{Event, Inlet, Recording, Stamped};
+pub use inspect::DrivePlace;
 pub use state::{StateError, StateHash};
 
 /// Why [`Machine::run`] came back.
@@ -60,6 +62,15 @@ pub enum OnReset {
     Stop,
 }
 
+/// Who reset the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetCause {
+    /// The guest, by one of the ways that a PC has.
+    Guest,
+    /// The reset button.
+    Button,
+}
+
 /// A PC.
 #[derive(Debug)]
 pub struct Machine {
@@ -69,6 +80,8 @@ pub struct Machine {
     board: Board,
     inlet: Inlet,
     on_reset: OnReset,
+    /// The last reset that nobody has asked for yet.
+    last_reset: Option<ResetCause>,
     /// Ticks that passed while the CPU was halted.
     idle: Tick,
 }
@@ -85,6 +98,7 @@ impl Machine {
             board,
             inlet: Inlet::default(),
             on_reset: OnReset::default(),
+            last_reset: None,
             idle: 0,
         })
     }
@@ -136,6 +150,11 @@ impl Machine {
         self.board.disks().take_notices()
     }
 
+    /// Who reset the machine since the last call, if anybody did; of several the last.
+    pub fn take_reset(&mut self) -> Option<ResetCause> {
+        self.last_reset.take()
+    }
+
     /// Takes what left the serial port since the last call.
     pub fn take_serial(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.board.outlet().serial)
@@ -155,7 +174,9 @@ impl Machine {
     /// Runs up to guest time `until`, or until the guest is done.
     pub fn run(&mut self, until: Tick) -> Outcome {
         while self.now() < until {
-            self.let_events_in();
+            if let Some(outcome) = self.let_events_in() {
+                return outcome;
+            }
             self.board.advance(&mut self.memory, self.cpu.now());
             let limit = until.min(self.inlet.next_tick());
             let mut core = Core {
@@ -177,8 +198,9 @@ impl Machine {
         Outcome::Ran
     }
 
-    /// Lets everything happen that is due from outside.
-    fn let_events_in(&mut self) {
+    /// Lets everything happen that is due from outside by now, before the next instruction;
+    /// [`Machine::run`] does this too. Returns the outcome if that ends the run.
+    pub fn let_events_in(&mut self) -> Option<Outcome> {
         while let Some(event) = self.inlet.take_due(self.cpu.now()) {
             let (board, memory, now) = (&mut self.board, &mut self.memory, self.cpu.now());
             match event {
@@ -186,11 +208,18 @@ impl Machine {
                 Event::KeyDown(key) => board.press_key(memory, now, key),
                 Event::KeyUp(key) => board.release_key(memory, now, key),
                 Event::PowerButton => board.press_power_button(memory, now),
-                Event::ResetButton => self.reset(),
+                Event::ResetButton => {
+                    self.last_reset = Some(ResetCause::Button);
+                    if self.on_reset == OnReset::Stop {
+                        return Some(Outcome::Reset);
+                    }
+                    self.reset();
+                }
                 Event::Date(date) => board.set_date(memory, now, date),
                 Event::HostClock(tick) => self.cpu.flow.base = now.max(tick),
             }
         }
+        None
     }
 
     /// The CPU is halted: time jumps to the next deadline.
@@ -212,9 +241,13 @@ impl Machine {
                 BoardRequest::PowerOff => return Some(Outcome::PowerOff),
                 BoardRequest::DebugExit(value) => return Some(Outcome::DebugExit(value)),
                 BoardRequest::Reset | BoardRequest::ResetCpu if self.on_reset == OnReset::Stop => {
+                    self.last_reset = Some(ResetCause::Guest);
                     return Some(Outcome::Reset);
                 }
-                BoardRequest::Reset => self.reset(),
+                BoardRequest::Reset => {
+                    self.last_reset = Some(ResetCause::Guest);
+                    self.reset();
+                }
                 BoardRequest::ResetCpu => {
                     self.cpu.reset();
                     self.board.reset_cpu(&mut self.memory, self.cpu.now());

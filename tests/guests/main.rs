@@ -17,6 +17,7 @@ mod fixture;
 mod images;
 mod killed;
 mod memtest;
+mod qmp;
 mod read_back;
 mod replay;
 mod root_disk;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         root_disk::trials(),
         firmware::trials(),
         memtest::trials(),
+        qmp::trials(),
         killed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

@@ -10,8 +10,10 @@ const TIME_LIMIT: u8 = 124;
 /// Why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Ending {
-    /// The guest switched the machine off, or reset it under `--no-reboot`.
+    /// The guest switched the machine off.
     PowerOff,
+    /// The machine was reset under `--no-reboot`.
+    Reset,
     /// The guest wrote this to the debug exit port.
     DebugExit(u32),
     /// The CPU shut down.
@@ -22,13 +24,15 @@ pub(in crate::cli) enum Ending {
     TimeLimit,
     /// The user left.
     Left,
+    /// A client on the QMP socket asked for the end.
+    Quit,
 }
 
 impl Ending {
     /// The exit status.
     pub(in crate::cli) fn code(self) -> ExitCode {
         ExitCode::from(match self {
-            Self::PowerOff | Self::Left => 0,
+            Self::PowerOff | Self::Reset | Self::Left | Self::Quit => 0,
             Self::DebugExit(value) => (value << 1 | 1) as u8,
             Self::TripleFault => TRIPLE_FAULT,
             Self::Unimplemented => 1,

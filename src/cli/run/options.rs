@@ -16,6 +16,7 @@ use super::serial::SerialTarget;
 use super::session::{ClockMode, Display, Session};
 use super::values;
 use crate::cli::console::RawTerminal;
+use crate::cli::unix_socket::SocketAddress;
 use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset, Seed};
 
 /// The memory of a machine that nobody gave a size, in bytes.
@@ -23,7 +24,7 @@ const DEFAULT_MEMORY: &str = "512M";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-QEMU's -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot work too.
+QEMU's -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot -qmp work too.
 
 Exit status: 0 the guest powered off, 1 failure, 2 wrong usage, 70 triple fault, 124 time limit; \
 a value v written to the debug exit port gives (v << 1) | 1.")]
@@ -83,6 +84,10 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "PORT", default_value = "0xf4", value_parser = values::port)]
     debug_exit: u16,
 
+    /// Speak QEMU's machine protocol on a socket: unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    qmp: Option<SocketAddress>,
+
     /// What guest time follows
     #[arg(long, value_enum, default_value = "virtual")]
     clock: ClockMode,
@@ -135,12 +140,16 @@ impl Run {
         });
         let (display, clock, limit) = (self.display, self.clock, self.timeout);
         let print_hash = self.print_hash;
+        let qmp = self.qmp.take();
         let script = self.script()?;
         let machine = self.assemble()?;
         let mut session = Session::new(machine, display, &serial)?
             .with_script(script)
             .with_clock(clock)
             .with_limit(limit);
+        if let Some(address) = qmp {
+            session = session.with_qmp(&address)?;
+        }
         let ending = session.run()?;
         finish(session.into_machine(), ending, print_hash);
         Ok(ending.code())
@@ -201,7 +210,7 @@ fn finish(mut machine: Machine, ending: Ending, print_hash: bool) {
             machine.report()
         ),
         Ending::TimeLimit => eprintln!("cowbox: the time limit was reached"),
-        Ending::PowerOff | Ending::DebugExit(_) | Ending::Left => {}
+        Ending::PowerOff | Ending::Reset | Ending::DebugExit(_) | Ending::Left | Ending::Quit => {}
     }
     if print_hash {
         let (hash, tick) = (machine.state_hash(), machine.now());

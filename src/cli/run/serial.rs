@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use crate::cli::unix_socket::{ListeningSocket, SocketAddress};
 
 /// Where `--serial` sends the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub(in crate::cli) enum SerialTarget {
     /// A file, written from its start.
     File(PathBuf),
     /// A socket that waits for one client at a time.
-    Unix(PathBuf),
+    Unix(SocketAddress),
     /// Nowhere.
     None,
 }
@@ -27,11 +29,7 @@ impl FromStr for SerialTarget {
             None if text == "stdio" => Ok(Self::Stdio),
             None if text == "none" || text == "null" => Ok(Self::None),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("unix", path)) if !path.is_empty() => {
-                // QEMU's ",server=on,wait=off" says what is so here anyway.
-                let path = path.split(',').next().unwrap_or(path);
-                Ok(Self::Unix(path.into()))
-            }
+            Some(("unix", _)) => Ok(Self::Unix(text.parse()?)),
             _ => Err("stdio, file:PATH, unix:PATH or none".to_owned()),
         }
     }
@@ -49,8 +47,7 @@ pub(super) enum SerialPort {
 /// A listening socket and its client.
 #[derive(Debug)]
 pub(super) struct Socket {
-    path: PathBuf,
-    listener: UnixListener,
+    socket: ListeningSocket,
     client: Option<UnixStream>,
 }
 
@@ -61,7 +58,7 @@ impl SerialPort {
             SerialTarget::Stdio => Self::Stdio,
             SerialTarget::None => Self::None,
             SerialTarget::File(path) => Self::File(File::create(path)?),
-            SerialTarget::Unix(path) => Self::Unix(Socket::bind(path.clone())?),
+            SerialTarget::Unix(address) => Self::Unix(Socket::bind(address)?),
         })
     }
 
@@ -93,23 +90,18 @@ impl SerialPort {
 }
 
 impl Socket {
-    fn bind(path: PathBuf) -> io::Result<Self> {
-        // A socket that a run left behind is in the way; one that answers is somebody's.
-        if UnixStream::connect(&path).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused) {
-            std::fs::remove_file(&path)?;
-        }
-        let listener = UnixListener::bind(&path)?;
-        listener.set_nonblocking(true)?;
+    fn bind(address: &SocketAddress) -> io::Result<Self> {
+        let socket = ListeningSocket::bind(address)?;
+        socket.listener().set_nonblocking(true)?;
         Ok(Self {
-            path,
-            listener,
+            socket,
             client: None,
         })
     }
 
     fn accept(&mut self) {
         if self.client.is_none()
-            && let Ok((client, _)) = self.listener.accept()
+            && let Ok((client, _)) = self.socket.listener().accept()
             && client.set_nonblocking(true).is_ok()
         {
             self.client = Some(client);
@@ -142,12 +134,5 @@ impl Socket {
             Err(_) => self.client = None,
         }
         Vec::new()
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // Nothing more can be done about a name that stays behind.
-        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -11,12 +11,16 @@ use super::pace::{Pace, Pacing};
 use super::script::Script;
 use super::serial::{SerialPort, SerialTarget};
 use crate::cli::console::{Decoder, HELP, Input, Painter, Prefix, RawTerminal, Typed};
-use crate::machine::{Event, Machine, Outcome, TICKS_PER_SECOND, Tick};
+use crate::cli::qmp::{Control, Qmp, RunState, ShutdownReason};
+use crate::cli::unix_socket::SocketAddress;
+use crate::machine::{Event, Machine, Outcome, ResetCause, TICKS_PER_SECOND, Tick};
 
 /// How often the outside is looked at, in guest time.
 const SLICE: Tick = TICKS_PER_SECOND / 1000;
 /// How often the screen is painted, in host time.
 const FRAME: Duration = Duration::from_millis(30);
+/// How long a stopped machine waits for somebody to say something, before it looks elsewhere.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The time that a character takes on a line of 115,200 baud.
 const CHARACTER: Tick = 10 * TICKS_PER_SECOND / 115_200;
 
@@ -138,6 +142,10 @@ pub(in crate::cli) struct Session {
     clock: ClockMode,
     started: Instant,
     limit: Option<Duration>,
+    qmp: Option<Qmp>,
+    control: Control,
+    /// Host time that passed while the machine was stopped.
+    paused: Duration,
     /// When the line is free for the next character that is sent to the guest.
     line_free: Tick,
 }
@@ -165,6 +173,9 @@ impl Session {
             clock: ClockMode::Virtual,
             started: Instant::now(),
             limit: None,
+            qmp: None,
+            control: Control::default(),
+            paused: Duration::ZERO,
             line_free: 0,
         })
     }
@@ -177,6 +188,13 @@ impl Session {
     /// Ends the run after so much host time.
     pub(in crate::cli) fn with_limit(self, limit: Option<Duration>) -> Self {
         Self { limit, ..self }
+    }
+
+    /// Lets clients control the machine over a socket. Errors: something else is at the address.
+    pub(super) fn with_qmp(self, address: &SocketAddress) -> Result<Self, Box<dyn Error>> {
+        let qmp = Qmp::start(address).map_err(|e| format!("--qmp: {e}"))?;
+        let qmp = Some(qmp);
+        Ok(Self { qmp, ..self })
     }
 
     /// Chooses the clock.
@@ -205,27 +223,26 @@ impl Session {
     /// Runs until the guest or the user is done. Errors: stdout or the serial file takes no
     /// more.
     pub(in crate::cli) fn run(&mut self) -> Result<Ending, Box<dyn Error>> {
-        let mut until = self.machine.now();
+        let ending = self.run_to_the_end();
+        if let Some(qmp) = self.qmp.take() {
+            qmp.close(shutdown_reason(ending.as_ref().ok(), &mut self.machine));
+        }
+        ending
+    }
+
+    fn run_to_the_end(&mut self) -> Result<Ending, Box<dyn Error>> {
         loop {
-            until += SLICE;
-            if self.clock == ClockMode::Host {
-                let elapsed = self.started.elapsed().as_nanos();
-                let tick = Tick::try_from(elapsed).unwrap_or(Tick::MAX);
-                self.machine.feed(Event::HostClock(tick));
-                until = until.max(tick + SLICE);
-            }
-            let outcome = self.machine.run(until);
+            let outcome = match self.control.state() {
+                RunState::Running => self.run_slice(),
+                RunState::Paused => self.pause(),
+            };
             self.carry_serial()?;
             self.console.paint(&self.machine)?;
             for notice in self.machine.take_notices() {
                 eprintln!("cowbox: {notice}");
             }
-            match outcome {
-                Outcome::Ran | Outcome::Asleep => {}
-                Outcome::PowerOff | Outcome::Reset => return Ok(Ending::PowerOff),
-                Outcome::DebugExit(value) => return Ok(Ending::DebugExit(value)),
-                Outcome::TripleFault => return Ok(Ending::TripleFault),
-                Outcome::Unimplemented => return Ok(Ending::Unimplemented),
+            if let Some(ending) = ending_of(outcome) {
+                return Ok(ending);
             }
             if self.limit.is_some_and(|l| self.started.elapsed() >= l) {
                 return Ok(Ending::TimeLimit);
@@ -233,7 +250,46 @@ impl Session {
             if self.take_input()? == Typed::Leave {
                 return Ok(Ending::Left);
             }
-            self.pace.keep(self.machine.now());
+            self.serve_qmp();
+            if self.control.leaves() {
+                return Ok(Ending::Quit);
+            }
+        }
+    }
+
+    /// Lets guest time pass.
+    fn run_slice(&mut self) -> Outcome {
+        let mut until = self.machine.now() + SLICE;
+        if self.clock == ClockMode::Host {
+            let elapsed = self.started.elapsed().saturating_sub(self.paused);
+            let tick = Tick::try_from(elapsed.as_nanos()).unwrap_or(Tick::MAX);
+            self.machine.feed(Event::HostClock(tick));
+            until = until.max(tick + SLICE);
+        }
+        let outcome = self.machine.run(until);
+        self.pace.keep(self.machine.now());
+        outcome
+    }
+
+    /// Lets host time pass and no guest time. What comes in from outside takes effect, since that
+    /// is before the next instruction just the same.
+    fn pause(&mut self) -> Outcome {
+        let start = Instant::now();
+        if let Some(qmp) = &mut self.qmp {
+            qmp.wait(PAUSE, &mut self.machine, &mut self.control);
+        }
+        let outcome = self.machine.let_events_in();
+        self.paused += start.elapsed();
+        outcome.unwrap_or(Outcome::Ran)
+    }
+
+    /// Does what clients ask for, and tells them of a reset.
+    fn serve_qmp(&mut self) {
+        if let Some(qmp) = &mut self.qmp {
+            if let Some(cause) = self.machine.take_reset() {
+                qmp.tell_reset(cause);
+            }
+            qmp.serve(&mut self.machine, &mut self.control);
         }
     }
 
@@ -294,5 +350,33 @@ impl Session {
                 self.machine.feed(Event::KeyUp(key));
             }
         }
+    }
+}
+
+/// What an outcome means for the run: its end, or nothing.
+fn ending_of(outcome: Outcome) -> Option<Ending> {
+    match outcome {
+        Outcome::Ran | Outcome::Asleep => None,
+        Outcome::PowerOff => Some(Ending::PowerOff),
+        Outcome::Reset => Some(Ending::Reset),
+        Outcome::DebugExit(value) => Some(Ending::DebugExit(value)),
+        Outcome::TripleFault => Some(Ending::TripleFault),
+        Outcome::Unimplemented => Some(Ending::Unimplemented),
+    }
+}
+
+/// The end of a run as QMP clients hear of it.
+fn shutdown_reason(ending: Option<&Ending>, machine: &mut Machine) -> ShutdownReason {
+    match ending {
+        Some(Ending::PowerOff | Ending::DebugExit(_)) => ShutdownReason::GuestShutdown,
+        Some(Ending::Reset) => match machine.take_reset() {
+            Some(ResetCause::Button) => ShutdownReason::HostReset,
+            _ => ShutdownReason::GuestReset,
+        },
+        Some(Ending::TripleFault) => ShutdownReason::GuestPanic,
+        Some(Ending::TimeLimit) => ShutdownReason::HostSignal,
+        Some(Ending::Left) => ShutdownReason::HostUi,
+        Some(Ending::Quit) => ShutdownReason::HostQuit,
+        Some(Ending::Unimplemented) | None => ShutdownReason::HostError,
     }
 }

@@ -28,6 +28,14 @@ macro_rules! keys {
                 }
             }
 
+            /// The key with that code in set 1; the high byte is the prefix (E0h) or 0.
+            pub fn from_set1(code: u16) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$key),)*
+                    _ => None,
+                }
+            }
+
             fn set1(self) -> u16 {
                 match self {
                     $(Self::$key => $code,)*

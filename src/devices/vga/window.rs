@@ -67,6 +67,24 @@ impl Vga {
         (mode.depth != 4).then_some(u64::from(self.dispi.bank_offset()))
     }
 
+    /// What the CPU would read at a physical address of the window, as the planes have it: no
+    /// latch is filled and no colour compared. `None`: outside the window.
+    pub fn peek(&self, memory: &Memory, address: u64) -> Option<u8> {
+        let window = self.window()?;
+        let offset = address.checked_sub(window.base)?;
+        if offset >= window.len {
+            return None;
+        }
+        if let Some(direct) = window.direct {
+            let mut byte = [0];
+            memory.arena.read(direct + offset, &mut byte);
+            return Some(byte[0]);
+        }
+        let cell = self.cell(offset);
+        let [byte, ..] = (self.load(memory, cell.dword) >> (8 * cell.readable)).to_le_bytes();
+        Some(byte)
+    }
+
     /// Reads a byte at a physical address of the window.
     pub(super) fn read_window_byte(&mut self, memory: &Memory, address: u64) -> u8 {
         let Some(window) = self.window() else {

@@ -21,6 +21,7 @@ mod wiring;
 
 use serde::{Deserialize, Serialize};
 
+use super::DrivePlace;
 use crate::bus::{IsaIrq, Size, Tick, Wire};
 use crate::cpu::{Bus, Signals};
 use crate::devices::apic::Accepted;
@@ -29,7 +30,7 @@ use crate::devices::pci::{IsaBridge, PciFunction};
 use crate::devices::ps2::Key;
 use crate::devices::vga::Vga;
 use crate::devices::{BoardRequest, Outlet, Remap};
-use crate::disk::{Disks, DisksState};
+use crate::disk::{Disk, Disks, DisksState};
 use crate::firmware::RamLayout;
 use crate::memory::{Memory, MemoryError, PhysAddr};
 pub use config::{BoardConfig, BootKind, Drives, Roms};
@@ -142,6 +143,26 @@ impl Board {
     /// The VGA, for whoever shows its screen.
     pub fn vga(&self) -> &Vga {
         &self.devices.vga
+    }
+
+    /// Whether address line 20 passes.
+    pub fn a20_is_open(&self) -> bool {
+        self.a20
+    }
+
+    /// The disks and where they hang, IDE first.
+    pub fn drives(&self) -> Vec<(DrivePlace, &Disk)> {
+        let ide = self.drives.ide.iter().enumerate();
+        let ide = ide.filter_map(|(n, id)| {
+            let (channel, unit) = (n / 2, n % 2);
+            Some((DrivePlace::Ide { channel, unit }, (*id)?))
+        });
+        let virtio = self.drives.virtio.iter().enumerate();
+        let virtio = virtio.map(|(index, id)| (DrivePlace::Virtio { index }, *id));
+        let disk = |id| self.wiring.disks.get(id);
+        ide.chain(virtio)
+            .filter_map(|(place, id)| Some((place, disk(id)?)))
+            .collect()
     }
 
     /// The disks, for saving and for what the user has to hear of them.
