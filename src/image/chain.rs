@@ -43,11 +43,18 @@ impl Seen {
 
     /// Fails if the file at `path` is in the chain already. One that cannot be looked at is not.
     pub(super) fn refuse_loop(&self, path: &Path) -> Result<()> {
-        let known = std::fs::metadata(path).is_ok_and(|file| {
+        if self.contains(path) {
+            return Err(a_loop());
+        }
+        Ok(())
+    }
+
+    /// Whether the file at `path` is in the chain.
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|file| {
             let (device, inode) = (file.dev(), file.ino());
             self.files.contains(&FileId { device, inode })
-        });
-        if known { Err(a_loop()) } else { Ok(()) }
+        })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod commit;
 pub mod compare;
 pub mod convert;
 mod create;
+mod data_file;
 mod error;
 mod extent;
 mod fields;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chain::{self, Seen};
+use super::data_file;
 use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
@@ -29,6 +30,9 @@ pub struct OpenOptions {
     pub cache: WriteCache,
     /// Which backing files the image may name.
     pub backing: BackingPolicy,
+    /// The file with the guest data of an image that has an external data file, in place of the
+    /// one that the image names.
+    pub data_file: Option<PathBuf>,
     /// The format of backing files whose image does not record it.
     pub backing_format: Option<Format>,
     /// The passwords of encrypted images.
@@ -142,10 +146,9 @@ pub fn overlay(base: Arc<dyn Image>, directory: &Path) -> Result<Arc<dyn Image>>
     qcow2::create::create(&*storage, &options)?;
     let header = Header::read(&*storage, Purpose::Contents)?;
     let parameters = Parameters {
-        writing: Writing::Allowed,
-        secret: None,
         path: base.path().map(Path::to_path_buf),
         backing: Some(base),
+        ..Parameters::new(Writing::Allowed)
     };
     let image: Arc<dyn Image> = Arc::new(Qcow2::open(storage, header, parameters)?);
     // The file is gone after a power cut, so nothing in it need survive one.
@@ -223,6 +226,7 @@ fn open_image(
             let parameters = Parameters {
                 writing: options.writing(),
                 secret: options.secrets.own().cloned(),
+                data_file: data_file::open(&header, path, options, seen)?,
                 backing: open_backing(&header, path, options, seen)?,
                 path: path.map(Path::to_path_buf),
             };
@@ -268,6 +272,7 @@ fn open_backing(
         format: Some(format),
         read_only: true,
         cache: WriteCache::WriteBack,
+        data_file: None,
         secrets: options.secrets.below(),
         ..options.clone()
     };

@@ -34,12 +34,10 @@ pub(crate) fn new_image() -> (Arc<dyn Storage>, Vec<u8>) {
 pub(crate) fn open_image(storage: &Arc<dyn Storage>, base: &[u8]) -> Arc<dyn Image> {
     let below = Arc::new(MemoryStorage::new(base.to_vec()));
     let parameters = Parameters {
-        writing: Writing::Allowed,
-        secret: None,
         backing: Some(Arc::new(
             RawImage::new(below, RawAccess::ReadOnly, None).unwrap(),
         )),
-        path: None,
+        ..Parameters::new(Writing::Allowed)
     };
     let header = Header::read(&**storage, Purpose::Contents).unwrap();
     Arc::new(Qcow2::open(Arc::clone(storage), header, parameters).unwrap())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cowbox::image::qcow2::create::{CreateOptions, create};
+use cowbox::image::qcow2::create::{CreateOptions, DataFile, DataFileContents, L2Entries, create};
 use cowbox::image::qcow2::repair::{Repair, check_storage};
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, ZeroMode};
 use cowbox::storage::{MemoryStorage, Storage};
@@ -14,12 +14,16 @@ use crate::scratch::{Random, Scratch};
 
 /// A small image with some data.
 fn sample() -> Vec<u8> {
-    let storage = Arc::new(MemoryStorage::new(Vec::new()));
-    let options = CreateOptions {
-        size: 1 << 20,
+    sample_of(CreateOptions {
         cluster_size: 4096,
         ..CreateOptions::default()
-    };
+    })
+}
+
+fn sample_of(options: CreateOptions) -> Vec<u8> {
+    let storage = Arc::new(MemoryStorage::new(Vec::new()));
+    let size = 1 << 20;
+    let options = CreateOptions { size, ..options };
     create(&*storage, &options).unwrap();
     let image = image::open_storage(storage.clone(), &OpenOptions::default()).unwrap();
     image.write_at(&[7; 100_000], 50_000).unwrap();
@@ -210,6 +214,49 @@ fn backing_names_lead_nowhere_they_should_not() {
 }
 
 #[test]
+fn data_file_names_lead_nowhere_they_should_not() {
+    let scratch = Scratch::new("data-names");
+    let top = scratch.path("top");
+    let outside = Scratch::new("data-outside");
+    std::fs::write(outside.path("secret"), [1; 512]).unwrap();
+    let secret = outside.path("secret");
+    std::os::unix::fs::symlink(&secret, scratch.path("link")).unwrap();
+    let cases = [
+        (
+            secret.to_str().unwrap(),
+            "outside the image's own directory",
+        ),
+        ("link", "outside the image's own directory"),
+        ("json:{\"driver\":\"file\"}", "protocol or options"),
+        ("top", "it is an image of the chain"),
+        (".", "is a directory"),
+        ("missing", "No such file"),
+    ];
+    for (name, expected) in cases {
+        let storage = MemoryStorage::new(Vec::new());
+        let name = name.to_owned();
+        let contents = DataFileContents::Mapped;
+        let options = CreateOptions {
+            size: 1 << 20,
+            data_file: Some(DataFile { name, contents }),
+            ..CreateOptions::default()
+        };
+        create(&storage, &options).unwrap();
+        std::fs::write(&top, storage.to_vec()).unwrap();
+        let error = refusal(&top).to_string();
+        assert!(
+            error.contains(expected),
+            "{error:?} does not say {expected:?}"
+        );
+    }
+    let given = OpenOptions {
+        data_file: Some(secret),
+        ..OpenOptions::read_only()
+    };
+    image::open(&top, &given).unwrap();
+}
+
+#[test]
 fn raw_is_never_guessed_for_writing() {
     let scratch = Scratch::new("guess");
     let disk = scratch.path("disk");
@@ -275,22 +322,27 @@ fn lost_and_wrong_refcounts_are_found_and_mended() {
 
 #[test]
 fn mutated_images_neither_panic_nor_hang() {
-    let whole = sample();
+    let extended = CreateOptions {
+        cluster_size: 16384,
+        entries: L2Entries::Extended,
+        ..CreateOptions::default()
+    };
+    let samples = [(sample(), 4096), (sample_of(extended), 16384)];
     let mut random = Random(1);
-    for _ in 0..3000 {
+    for (whole, cluster) in samples.iter().cycle().take(4000) {
         let mut bytes = whole.clone();
         for _ in 0..=random.below(3) {
             // Mostly the header and the tables, one field at a time.
             let limit = if random.below(4) == 0 {
                 bytes.len() as u64
             } else {
-                5 * 4096
+                5 * cluster
             };
             let at = (random.below(limit / 8) * 8) as usize;
             match random.below(3) {
                 0 => bytes[at + 7] ^= 1 << random.below(8),
                 1 => put(&mut bytes, at, &random.next().to_be_bytes()),
-                _ => put(&mut bytes, at, &(random.below(64) * 4096).to_be_bytes()),
+                _ => put(&mut bytes, at, &(random.below(64) * cluster).to_be_bytes()),
             }
         }
         let start = Instant::now();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cowbox::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates, create};
+use cowbox::image::qcow2::create::{
+    CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
+};
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::qcow2::repair::check_storage;
@@ -19,9 +21,18 @@ struct Case {
     backing: Option<usize>,
 }
 
+impl Case {
+    /// Whether the image has a raw external data file.
+    fn is_raw(&self) -> bool {
+        let file = self.options.data_file.as_ref();
+        file.is_some_and(|file| file.contents == DataFileContents::Raw)
+    }
+}
+
 struct Model {
     storage: Arc<dyn Storage>,
     backing: Option<Arc<dyn Image>>,
+    data_file: Option<Arc<MemoryStorage>>,
     encrypted: bool,
     image: Arc<Qcow2>,
     expected: Vec<u8>,
@@ -30,14 +41,15 @@ struct Model {
 fn open(
     storage: &Arc<dyn Storage>,
     backing: Option<Arc<dyn Image>>,
+    data_file: Option<Arc<dyn Storage>>,
     encrypted: bool,
 ) -> Arc<Qcow2> {
     let header = Header::read(&**storage, Purpose::Contents).unwrap();
     let parameters = Parameters {
-        writing: Writing::Allowed,
         secret: encrypted.then(|| Secret::new("secret")),
         backing,
-        path: None,
+        data_file,
+        ..Parameters::new(Writing::Allowed)
     };
     Arc::new(Qcow2::open(Arc::clone(storage), header, parameters).unwrap())
 }
@@ -56,10 +68,17 @@ impl Model {
             Arc::new(RawImage::new(storage, access, None).unwrap()) as Arc<dyn Image>
         });
         let encrypted = case.options.encryption == Encryption::Aes;
-        let image = open(&storage, backing.clone(), encrypted);
+        let data_file = case.options.data_file.as_ref();
+        let data_file = data_file.map(|_| Arc::new(MemoryStorage::new(Vec::new())));
+        let data = data_file.clone().map(|data| data as Arc<dyn Storage>);
+        let image = open(&storage, backing.clone(), data, encrypted);
+        if case.is_raw() {
+            image.preallocate().unwrap();
+        }
         Self {
             storage,
             backing,
+            data_file,
             encrypted,
             image,
             expected,
@@ -152,7 +171,15 @@ impl Model {
             "{:?}",
             report.messages
         );
-        self.image = open(&self.storage, self.backing.clone(), self.encrypted);
+        let data = self.data_file.clone().map(|data| data as Arc<dyn Storage>);
+        self.image = open(&self.storage, self.backing.clone(), data, self.encrypted);
+    }
+
+    /// A raw data file holds what the image shows.
+    fn compare_data_file(&self) {
+        let mut bytes = self.data_file.as_ref().unwrap().to_vec();
+        bytes.resize(self.expected.len(), 0);
+        assert!(bytes == self.expected);
     }
 
     fn compare(&self) {
@@ -176,6 +203,9 @@ fn run(case: &Case, seed: u64, steps: usize) {
     model.compare();
     model.reopen();
     model.compare();
+    if case.is_raw() {
+        model.compare_data_file();
+    }
 }
 
 #[test]
@@ -232,6 +262,31 @@ fn random_requests_to_subclusters_leave_what_a_flat_disk_would_hold() {
         extended(16 << 10, 1, (2 << 20) - 512 * 5, Some(1 << 20)),
         extended(64 << 10, 16, 4 << 20, Some(5 << 20)),
         extended(2 << 20, 64, 9 << 20, Some(3 << 20)),
+    ]);
+}
+
+#[test]
+fn random_requests_to_an_external_data_file_leave_what_a_flat_disk_would_hold() {
+    let external = |cluster_size, entries, contents, backing| Case {
+        options: CreateOptions {
+            cluster_size,
+            size: 2 << 20,
+            entries,
+            data_file: Some(DataFile {
+                name: "data".to_owned(),
+                contents,
+            }),
+            ..CreateOptions::default()
+        },
+        backing,
+    };
+    let (standard, extended) = (L2Entries::Standard, L2Entries::Extended);
+    run_all(&[
+        external(512, standard, DataFileContents::Mapped, Some(1 << 20)),
+        external(65536, standard, DataFileContents::Mapped, None),
+        external(65536, extended, DataFileContents::Mapped, Some(3 << 20)),
+        external(4096, standard, DataFileContents::Raw, None),
+        external(65536, extended, DataFileContents::Raw, None),
     ]);
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use cowbox::image::compare::{Comparison, compare};
 use cowbox::image::convert::{ConvertOptions, Storing, convert};
-use cowbox::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
+use cowbox::image::qcow2::create::{
+    CreateOptions, DataFile, DataFileContents, L2Entries, RefcountUpdates,
+};
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::Compression;
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, Secret, ZeroMode};
@@ -21,7 +23,11 @@ fn run(program: &str, args: &[&str]) -> Output {
 
 /// Runs one of QEMU's tools, which must succeed.
 fn qemu(program: &str, args: &[&str]) -> String {
-    let output = run(program, args);
+    let mut output = run(program, args);
+    // For the reason that `patiently` gives.
+    while !output.status.success() && String::from_utf8_lossy(&output.stderr).contains(" lock") {
+        output = run(program, args);
+    }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -36,14 +42,30 @@ fn text(path: &Path) -> &str {
 }
 
 fn open(path: &Path) -> Arc<dyn Image> {
-    image::open(path, &OpenOptions::default()).unwrap()
+    patiently(|| image::open(path, &OpenOptions::default()))
+}
+
+fn create(path: &Path, options: &CreateOptions) {
+    patiently(|| image::create(path, Format::Qcow2, options));
+}
+
+/// Tries again while the image is locked: a program that another test is just starting holds the
+/// files of this process, and their locks, until it becomes that program.
+fn patiently<T>(mut action: impl FnMut() -> image::Result<T>) -> T {
+    for _ in 0..500 {
+        match action() {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            done => return done.unwrap(),
+        }
+    }
+    action().unwrap()
 }
 
 fn assert_clean(path: &Path) {
     qemu("qemu-img", &["check", "-f", "qcow2", text(path)]);
-    let report = image::check(path, &OpenOptions::read_only(), None)
-        .unwrap()
-        .unwrap();
+    let report = patiently(|| image::check(path, &OpenOptions::read_only(), None)).unwrap();
     assert_eq!(
         (report.corruptions, report.leaks),
         (0, 0),
@@ -53,7 +75,7 @@ fn assert_clean(path: &Path) {
 }
 
 /// The rows of the matrix: version, cluster size, refcount bits, and more in QEMU's words.
-const MATRIX: [(Version, u64, u32, &str); 16] = [
+const MATRIX: [(Version, u64, u32, &str); 21] = [
     (Version::V2, 512, 16, ""),
     (Version::V2, 65536, 16, ""),
     (Version::V3, 512, 64, ""),
@@ -75,10 +97,20 @@ const MATRIX: [(Version, u64, u32, &str); 16] = [
     (Version::V3, 4096, 16, ",compression_type=zstd"),
     (Version::V3, 512, 16, ",lazy_refcounts=on"),
     (Version::V3, 65536, 16, ",lazy_refcounts=on"),
+    (Version::V3, 65536, 16, ",data_file=DATA"),
+    (Version::V3, 512, 16, ",data_file=DATA"),
+    (Version::V3, 65536, 16, ",data_file=DATA,extended_l2=on"),
+    (Version::V3, 65536, 16, ",data_file=DATA,data_file_raw=on"),
+    (
+        Version::V3,
+        16384,
+        16,
+        ",data_file=DATA,data_file_raw=on,extended_l2=on",
+    ),
 ];
 
 /// The same options for our side.
-fn create_options((version, cluster_size, refcount_bits, more): Row) -> CreateOptions {
+fn create_options((version, cluster_size, refcount_bits, more): Row, data: &Path) -> CreateOptions {
     let mut options = CreateOptions {
         size: SIZE,
         version,
@@ -91,6 +123,15 @@ fn create_options((version, cluster_size, refcount_bits, more): Row) -> CreateOp
             "extended_l2=on" => options.entries = L2Entries::Extended,
             "compression_type=zstd" => options.compression = Compression::Zstd,
             "lazy_refcounts=on" => options.refcounts = RefcountUpdates::Lazy,
+            "data_file=DATA" => {
+                let contents = match more.contains("data_file_raw=on") {
+                    true => DataFileContents::Raw,
+                    false => DataFileContents::Mapped,
+                };
+                let name = text(data).to_owned();
+                options.data_file = Some(DataFile { name, contents });
+            }
+            "data_file_raw=on" => {}
             other => panic!("no such option: {other}"),
         }
     }
@@ -120,13 +161,16 @@ fn make_backing(scratch: &Scratch, len: u64) {
 fn images_that_qemu_wrote_are_read_checked_and_compared() {
     for (number, (version, cluster, bits, more)) in MATRIX.into_iter().enumerate() {
         let scratch = Scratch::new(&format!("qemu-writes-{number}"));
+        let data = scratch.path("data");
+        let external = more.contains("data_file");
+        let more = more.replace("DATA", text(&data));
         let file = scratch.path("image.qcow2");
         let options = format!(
             "compat={},cluster_size={cluster},refcount_bits={bits}{more}",
             compat(version)
         );
         let size = SIZE.to_string();
-        let backing = BACKING[number % BACKING.len()];
+        let backing = BACKING[number % BACKING.len()].filter(|_| !more.contains("raw=on"));
         let mut create = vec!["create", "-q", "-f", "qcow2", "-o", &options];
         if let Some(len) = backing {
             make_backing(&scratch, len);
@@ -147,10 +191,10 @@ fn images_that_qemu_wrote_are_read_checked_and_compared() {
             io.extend(["-c".to_owned(), command]);
         }
         let cluster_start = random.below(SIZE / cluster) * cluster;
-        io.extend([
-            "-c".to_owned(),
-            format!("write -c -P 7 {cluster_start} {cluster}"),
-        ]);
+        if !external {
+            let compressed = format!("write -c -P 7 {cluster_start} {cluster}");
+            io.extend(["-c".to_owned(), compressed]);
+        }
         io.push(text(&file).to_owned());
         run(
             "qemu-io",
@@ -186,15 +230,16 @@ fn images_that_we_wrote_are_read_checked_and_compared_by_qemu() {
     for (number, row) in MATRIX.into_iter().enumerate() {
         let scratch = Scratch::new(&format!("we-write-{number}"));
         let file = scratch.path("image.qcow2");
-        let backing = BACKING[(number + 1) % BACKING.len()];
+        let raw_data = row.3.contains("data_file_raw=on");
+        let backing = BACKING[(number + 1) % BACKING.len()].filter(|_| !raw_data);
         if let Some(len) = backing {
             make_backing(&scratch, len);
         }
         let options = CreateOptions {
             backing: backing.map(|_| ("base".to_owned(), "raw".to_owned())),
-            ..create_options(row)
+            ..create_options(row, &scratch.path("data"))
         };
-        image::create(&file, Format::Qcow2, &options).unwrap();
+        create(&file, &options);
         let image = open(&file);
         let mut random = Random(number as u64);
         for _ in 0..60 {
@@ -225,6 +270,10 @@ fn images_that_we_wrote_are_read_checked_and_compared_by_qemu() {
             ],
         );
         assert!(std::fs::read(&flat).unwrap() == expected, "row {number}");
+        if raw_data {
+            let data = std::fs::read(scratch.path("data")).unwrap();
+            assert!(data == expected, "row {number}: the data file is the disk");
+        }
         assert_clean(&file);
     }
 }
@@ -258,7 +307,7 @@ fn compressed_images_go_both_ways() {
             compression,
             ..CreateOptions::default()
         };
-        image::create(&ours, Format::Qcow2, &options).unwrap();
+        create(&ours, &options);
         let target = open(&ours);
         let how = ConvertOptions {
             storing: Storing::Compressed,
@@ -484,7 +533,7 @@ fn legacy_encryption_agrees_with_qemu() {
         encryption: cowbox::image::qcow2::create::Encryption::Aes,
         ..CreateOptions::default()
     };
-    image::create(&file, Format::Qcow2, &options).unwrap();
+    create(&file, &options);
     let missing = image::open(&file, &OpenOptions::default()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::Password);
     let secrets = Secret::new("geheim").into();

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates};
+use crate::image::qcow2::create::{
+    CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
+};
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
 use crate::image::{BackingPolicy, Format, OpenOptions, Secret, Secrets, Sharing};
@@ -86,6 +88,10 @@ pub(super) struct NewImage {
     pub(super) backing_file: Option<String>,
     /// `backing_fmt`
     pub(super) backing_format: Option<String>,
+    /// `data_file`
+    data_file: Option<String>,
+    /// `data_file_raw`
+    data_file_raw: bool,
 }
 
 impl NewImage {
@@ -100,7 +106,23 @@ impl NewImage {
                 new.set(key, &value.replace('\0', ","))?;
             }
         }
+        new.set_data_file()?;
         Ok(new)
+    }
+
+    /// What `data_file` and `data_file_raw` mean together.
+    fn set_data_file(&mut self) -> Result<(), String> {
+        let contents = if self.data_file_raw {
+            DataFileContents::Raw
+        } else {
+            DataFileContents::Mapped
+        };
+        if self.data_file_raw && self.data_file.is_none() {
+            return Err("data_file_raw needs data_file".to_owned());
+        }
+        let name = self.data_file.take();
+        self.options.data_file = name.map(|name| DataFile { name, contents });
+        Ok(())
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -120,6 +142,8 @@ impl NewImage {
             "backing_file" => self.backing_file = Some(value.to_owned()),
             "backing_fmt" => self.backing_format = Some(value.to_owned()),
             "preallocation" if value == "off" => {}
+            "data_file" => self.data_file = Some(value.to_owned()),
+            "data_file_raw" => self.data_file_raw = switch(key, value)?,
             "compression_type" => {
                 options.compression = Compression::from_name(value)
                     .ok_or_else(|| not_a(key, value, "compression type (zlib or zstd)"))?;
@@ -171,6 +195,6 @@ mod tests {
         assert_eq!(new.options.cluster_size, 4096);
         assert_eq!(new.options.refcount_bits, 1);
         assert_eq!(new.backing_file.as_deref(), Some("a,b"));
-        assert!(NewImage::parse(&["data_file=x".to_owned()]).is_err());
+        assert!(NewImage::parse(&["data_file_raw=on".to_owned()]).is_err());
     }
 }

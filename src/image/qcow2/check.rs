@@ -320,22 +320,8 @@ impl<'a> Walk<'a> {
             Ok(mapping) => mapping,
             Err(error) => return self.report.corruption(error.to_string()),
         };
-        match mapping {
-            Mapping::Unallocated | Mapping::Zero { kept: None } | Mapping::PartlyZero(_) => return,
-            Mapping::Data { host, copied }
-            | Mapping::Mixed { host, copied, .. }
-            | Mapping::Zero {
-                kept: Some((host, copied)),
-            } => {
-                if !self.refer_cluster(host, "a data cluster") {
-                    return;
-                }
-                self.copied_flag(copied, host, tables, "data cluster");
-                if tables == Tables::Active {
-                    self.statistics(host.0);
-                }
-            }
-            Mapping::Compressed { host, len } => {
+        match (mapping, mapping.place()) {
+            (Mapping::Compressed { host, len }, _) => {
                 // The last sector may be cut off where the file ends inside the cluster.
                 let len = len.min(self.file_len.saturating_sub(host.0).max(1));
                 if !self.refer(host, len, "a compressed cluster") {
@@ -348,6 +334,19 @@ impl<'a> Walk<'a> {
                     self.report.fragmented_clusters += 1;
                 }
             }
+            (_, Some((host, copied))) => {
+                let external = self.geometry.has_external_data();
+                if !external && !self.refer_cluster(host, "a data cluster") {
+                    return;
+                }
+                if !external {
+                    self.copied_flag(copied, host, tables, "data cluster");
+                }
+                if tables == Tables::Active {
+                    self.statistics(host.0);
+                }
+            }
+            (_, None) => return,
         }
         if guest.0 >= self.header.size && tables == Tables::Active && self.header.snapshots == 0 {
             self.report.note(format!(

@@ -193,10 +193,11 @@ impl Qcow2 {
     /// nothing there. An image with encryption is refused: it has no compressed clusters.
     pub fn write_compressed(&self, offset: GuestOffset, stream: &[u8]) -> Result<()> {
         self.check_write(offset.0, 1)?;
-        if self.cipher.is_some() {
+        if self.cipher.is_some() || self.geometry.has_external_data() {
             return Err(ImageError::new(
                 ErrorKind::Unsupported,
-                "an encrypted image cannot take compressed clusters",
+                "an image that is encrypted or has an external data file cannot take compressed \
+                 clusters",
             ));
         }
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());

@@ -5,11 +5,11 @@
 
 use super::super::fields::{put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR};
-use super::extension::{BACKING_FORMAT, FEATURE_NAMES, encode, feature_names};
+use super::extension::{BACKING_FORMAT, DATA_FILE, FEATURE_NAMES, encode, feature_names};
 use super::geometry::{Geometry, Version};
 use super::header::{
-    COMPRESSION_TYPE, Compression, EXTENDED_L2, LAZY_REFCOUNTS, MAGIC, MAX_L1_BYTES,
-    MAX_REFCOUNT_TABLE_BYTES, V2_LENGTH,
+    COMPRESSION_TYPE, Compression, EXTENDED_L2, EXTERNAL_DATA, LAZY_REFCOUNTS, MAGIC, MAX_L1_BYTES,
+    MAX_REFCOUNT_TABLE_BYTES, RAW_EXTERNAL_DATA, V2_LENGTH,
 };
 use super::width;
 use crate::storage::{Durability, Storage};
@@ -34,6 +34,8 @@ pub struct CreateOptions {
     pub entries: L2Entries,
     /// `compression_type`
     pub compression: Compression,
+    /// `data_file` and `data_file_raw`
+    pub data_file: Option<DataFile>,
     /// Name and format of the backing image, recorded as they are.
     pub backing: Option<(String, String)>,
     /// Whether the contents are encrypted with AES (legacy).
@@ -47,6 +49,24 @@ pub enum RefcountUpdates {
     InOrder,
     /// Late: the image is marked as dirty while it is written.
     Lazy,
+}
+
+/// The external data file of a new image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFile {
+    /// Its name, recorded as it is; a relative one counts from the directory of the image.
+    pub name: String,
+    /// Whether it can be read as a raw image of the disk.
+    pub contents: DataFileContents,
+}
+
+/// What an external data file is by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataFileContents {
+    /// Nothing without its image, which says what is zero or shows through from below.
+    Mapped,
+    /// The disk, byte for byte.
+    Raw,
 }
 
 /// The L2 entries of a new image.
@@ -77,6 +97,7 @@ impl Default for CreateOptions {
             refcounts: RefcountUpdates::InOrder,
             entries: L2Entries::Standard,
             compression: Compression::Deflate,
+            data_file: None,
             backing: None,
             encryption: Encryption::None,
         }
@@ -217,6 +238,7 @@ fn header(layout: &Layout, options: &CreateOptions) -> Result<Vec<u8>> {
         );
         put(&mut bytes, 100, &V3_LENGTH.to_be_bytes());
         put(&mut bytes, 72, &incompatible(options).to_be_bytes());
+        put(&mut bytes, 88, &autoclear(options).to_be_bytes());
         put(&mut bytes, 104, &[options.compression.number()]);
     }
     add_extensions(&mut bytes, options, layout.geometry.cluster_size())?;
@@ -232,7 +254,15 @@ fn incompatible(options: &CreateOptions) -> u64 {
         L2Entries::Standard => 0,
         L2Entries::Extended => EXTENDED_L2,
     };
-    compression | entries
+    let data = options.data_file.as_ref().map_or(0, |_| EXTERNAL_DATA);
+    compression | entries | data
+}
+
+fn autoclear(options: &CreateOptions) -> u64 {
+    match options.data_file.as_ref().map(|file| file.contents) {
+        Some(DataFileContents::Raw) => RAW_EXTERNAL_DATA,
+        Some(DataFileContents::Mapped) | None => 0,
+    }
 }
 
 /// Appends the extensions and the backing name. Feature names are left out where clusters are
@@ -249,6 +279,9 @@ fn add_extensions(bytes: &mut Vec<u8>, options: &CreateOptions, cluster: u64) ->
     }
     if let Some((_, format)) = &options.backing {
         bytes.extend(encode(BACKING_FORMAT, format.as_bytes()));
+    }
+    if let Some(file) = &options.data_file {
+        bytes.extend(encode(DATA_FILE, file.name.as_bytes()));
     }
     let names = encode(FEATURE_NAMES, &feature_names());
     let room = cluster.saturating_sub((bytes.len() + names.len() + 8 + name.len()) as u64);
@@ -293,6 +326,7 @@ fn geometry(options: &CreateOptions) -> Result<Geometry> {
     if v2 && options.refcounts == RefcountUpdates::Lazy {
         return Err(invalid("lazy refcounts need compat=1.1".to_owned()));
     }
+    check_data_file(options)?;
     if v2 && options.compression != Compression::Deflate {
         return Err(invalid(
             "compression types other than zlib need compat=1.1".to_owned(),
@@ -309,6 +343,22 @@ fn geometry(options: &CreateOptions) -> Result<Geometry> {
             invalid("extended L2 entries need compat=1.1 and clusters of 16k or more".to_owned())
         }),
     }
+}
+
+fn check_data_file(options: &CreateOptions) -> Result<()> {
+    let Some(file) = &options.data_file else {
+        return Ok(());
+    };
+    let refused = if options.version == Version::V2 {
+        "an external data file needs compat=1.1"
+    } else if file.name.is_empty() || file.name.len() > 1023 {
+        "the name of the external data file is empty or longer than 1023 bytes"
+    } else if file.contents == DataFileContents::Raw && options.backing.is_some() {
+        "a raw external data file and a backing file exclude each other"
+    } else {
+        return Ok(());
+    };
+    Err(invalid(refused.to_owned()))
 }
 
 fn invalid(detail: String) -> ImageError {

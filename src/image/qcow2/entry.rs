@@ -165,20 +165,29 @@ impl Mapping {
         cluster: GuestCluster,
         geometry: &Geometry,
     ) -> Result<Self> {
-        if raw.word & COMPRESSED != 0 {
-            return Self::decode_compressed(raw.word, cluster, geometry);
-        }
         let host = HostOffset(raw.word & OFFSET);
         let guest = cluster.offset(geometry);
         let corrupt = |what: &str| {
             let text = format!("the L2 entry of {guest} {what}");
             Err(ImageError::corrupt(text).at(host.0))
         };
+        let external = geometry.has_external_data();
+        if raw.word & COMPRESSED != 0 {
+            if external {
+                return corrupt("is compressed, which an external data file cannot hold");
+            }
+            return Self::decode_compressed(raw.word, cluster, geometry);
+        }
         if !host.is_aligned(geometry) {
             return corrupt("points to an unaligned cluster");
         }
         let copied = raw.word & COPIED != 0;
-        let place = (host.0 != 0).then_some((host, copied));
+        // Offset 0 is a place like any other in an external data file, marked by COPIED alone.
+        let there = host.0 != 0 || (external && copied);
+        if external && there && host.0 != guest.0 {
+            return corrupt("points to another place of the external data file");
+        }
+        let place = there.then_some((host, copied || external));
         if geometry.has_extended_l2() {
             return match (place, Parts::decode(raw.bitmap)) {
                 (_, None) => corrupt("has a subcluster that is both allocated and zero"),
@@ -296,8 +305,11 @@ impl Mapping {
         Self::of_parts(Some((host, true)), before.with(filled, Part::Data))
     }
 
-    /// The host clusters that the entry refers to: the first, and how many.
+    /// The clusters of the image file that the entry refers to: the first, and how many.
     pub(super) fn clusters(self, geometry: &Geometry) -> Option<(HostCluster, u64)> {
+        if geometry.has_external_data() {
+            return None;
+        }
         if let Self::Compressed { host, len } = self {
             let first = host.cluster(geometry);
             let last = host.plus(len - 1).cluster(geometry);
@@ -399,6 +411,18 @@ mod tests {
                 assert!(!raw.has_reserved_bits(&g));
             }
         }
+    }
+
+    #[test]
+    fn an_external_data_file_holds_data_at_its_guest_offset_only() {
+        let g = geometry(16).with_external_data();
+        let first = Mapping::decode(word(COPIED), GuestCluster(0), &g).unwrap();
+        let (host, copied) = (HostOffset(0), true);
+        assert_eq!(first, Mapping::Data { host, copied });
+        assert_eq!(first.encode(&g), word(COPIED));
+        assert_eq!(first.clusters(&g), None);
+        assert!(Mapping::decode(word(0x20000), GuestCluster(1), &g).is_err());
+        assert!(Mapping::decode(word(COMPRESSED | 0x10000), GuestCluster(1), &g).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ const BITMAPS: u32 = 0x2385_2875;
 /// Where the LUKS header lies.
 const LUKS_HEADER: u32 = 0x0537_be77;
 /// Name of the external data file.
-const DATA_FILE: u32 = 0x4441_5441;
+pub(super) const DATA_FILE: u32 = 0x4441_5441;
 
 /// Rows of the feature name table: type, bit, and a name of 46 bytes.
 const FEATURE_ROW: usize = 48;

@@ -22,6 +22,7 @@ pub struct Geometry {
     cluster_bits: u32,
     refcount_order: u32,
     extended_l2: bool,
+    external_data: bool,
 }
 
 /// The versions of the format.
@@ -51,6 +52,7 @@ impl Geometry {
             cluster_bits,
             refcount_order,
             extended_l2: false,
+            external_data: false,
         })
     }
 
@@ -65,6 +67,20 @@ impl Geometry {
             extended_l2: true,
             ..self
         })
+    }
+
+    /// The same with guest data in another file.
+    #[must_use]
+    pub fn with_external_data(self) -> Self {
+        Self {
+            external_data: true,
+            ..self
+        }
+    }
+
+    /// Whether guest data lies in another file, at its guest offset and without refcounts.
+    pub fn has_external_data(&self) -> bool {
+        self.external_data
     }
 
     /// Whether L2 entries tell subclusters apart.

@@ -44,6 +44,8 @@ const KNOWN_INCOMPATIBLE: u64 = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION_TY
 pub const LAZY_REFCOUNTS: u64 = 1 << 0;
 /// Autoclear feature: the persistent bitmaps are right.
 pub const BITMAPS: u64 = 1 << 0;
+/// Autoclear feature: the external data file is the disk, byte for byte.
+pub const RAW_EXTERNAL_DATA: u64 = 1 << 1;
 
 /// What the header of an image says.
 #[derive(Debug, Clone)]
@@ -182,6 +184,9 @@ impl Header {
         if header.incompatible & EXTENDED_L2 != 0 {
             header.geometry = geometry.with_extended_l2()?;
         }
+        if header.incompatible & EXTERNAL_DATA != 0 {
+            header.geometry = header.geometry.with_external_data();
+        }
         if v3 && header_length > V3_LENGTH {
             header.compression = compression(bytes.get(104).copied().unwrap_or(0))?;
         }
@@ -284,6 +289,11 @@ impl Header {
             );
         }
         Ok(())
+    }
+
+    /// Whether the external data file can be read as a raw image of the disk.
+    pub fn has_raw_data_file(&self) -> bool {
+        self.geometry.has_external_data() && self.autoclear & RAW_EXTERNAL_DATA != 0
     }
 
     /// The bytes of the L1 table.

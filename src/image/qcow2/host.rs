@@ -1,4 +1,5 @@
-//! The image file as the qcow2 code sees it: reads, writes, and barriers between them.
+//! The image file as the qcow2 code sees it: reads, writes, and barriers between them; and beside
+//! it, where there is one, the external data file.
 //!
 //! A barrier makes everything written before it durable before anything written after it. Each
 //! one names the rule of crash consistency that it keeps (see [`Barrier`]); a barrier with
@@ -42,6 +43,8 @@ pub(super) enum Barrier {
 #[derive(Debug)]
 pub(super) struct Host {
     storage: Arc<dyn Storage>,
+    /// The external data file, made durable before the image file.
+    data: Option<Box<Host>>,
     /// Whether anything was written since the last barrier.
     unflushed: AtomicBool,
     /// No byte from here on was ever written: a grown file reads as zeros there.
@@ -61,12 +64,24 @@ impl Host {
         Ok(Self {
             untouched: AtomicU64::new(if storage.grows() { len } else { u64::MAX }),
             storage,
+            data: None,
             unflushed: AtomicBool::new(false),
             flushing: Mutex::default(),
             doubt: OnceLock::new(),
             #[cfg(test)]
             broken: Mutex::default(),
         })
+    }
+
+    /// The same with guest data in another file.
+    pub(super) fn with_data(mut self, data: Arc<dyn Storage>) -> Result<Self> {
+        self.data = Some(Box::new(Self::new(data)?));
+        Ok(self)
+    }
+
+    /// Where guest data lies: the external data file, or the image file itself.
+    pub(super) fn data(&self) -> &Self {
+        self.data.as_deref().unwrap_or(self)
     }
 
     pub(super) fn storage(&self) -> &dyn Storage {
@@ -106,6 +121,14 @@ impl Host {
         done.map_err(|e| self.doubting(ImageError::io(&format!("clear {what}"), e).at(at.0)))
     }
 
+    /// Makes guest data zeros.
+    pub(super) fn zero_data(&self, at: HostOffset, len: u64, how: Allocation) -> Result<()> {
+        self.touch(at, len);
+        let done = self.storage.zero(at.0, len, how);
+        self.unflushed.store(true, Ordering::Release);
+        done.map_err(|e| ImageError::io("clear guest data", e).at(at.0))
+    }
+
     fn doubting(&self, error: ImageError) -> ImageError {
         self.doubt.get_or_init(|| error.to_string());
         error
@@ -141,6 +164,9 @@ impl Host {
         #[cfg(test)]
         if *self.broken.lock().unwrap() == Some(why) {
             return Ok(());
+        }
+        if let Some(data) = &self.data {
+            data.barrier(why).map_err(|e| self.doubting(e))?;
         }
         let _one_at_a_time = self.flushing.lock().unwrap_or_else(|e| e.into_inner());
         self.doubt()?;

@@ -33,7 +33,9 @@ use super::address::{GuestCluster, HostOffset};
 use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
-use super::header::{AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS};
+use super::header::{
+    AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS, RAW_EXTERNAL_DATA,
+};
 use super::host::{Barrier, Host};
 use super::overlap::Kind;
 use super::space::{Reason, Space};
@@ -183,18 +185,20 @@ impl Metadata {
             ));
         }
         let dirty = self.lazy && self.incompatible & DIRTY == 0;
-        if !dirty && self.autoclear == 0 {
+        let stale = self.autoclear & !RAW_EXTERNAL_DATA != 0;
+        if !dirty && !stale {
             return Ok(());
         }
         if dirty {
             self.write_incompatible(self.incompatible | DIRTY)?;
         }
-        if self.autoclear != 0 {
+        if stale {
+            let left = (self.autoclear & RAW_EXTERNAL_DATA).to_be_bytes();
             self.host
-                .write(&[0; 8], HostOffset(AT_AUTOCLEAR), "the header")?;
+                .write(&left, HostOffset(AT_AUTOCLEAR), "the header")?;
         }
         self.host.barrier(Barrier::FlagBeforeChange)?;
-        self.autoclear = 0;
+        self.autoclear &= RAW_EXTERNAL_DATA;
         Ok(())
     }
 

@@ -18,7 +18,7 @@
 //! holds `in_flight` for reading; clusters given back are reused only when it can be had for
 //! writing, so that no request ever reads or writes a cluster that has changed its meaning.
 //!
-//! Not yet there, and refused by name: external data files and LUKS.
+//! Not yet there, and refused by name: LUKS.
 //!
 //! Specification: QEMU's `docs/interop/qcow2`.
 
@@ -39,6 +39,7 @@ mod overlap;
 
 #[cfg(test)]
 mod power_cut;
+mod preallocate;
 mod read;
 mod refcount;
 pub mod repair;

@@ -10,9 +10,7 @@ use super::aes::AesCbc;
 use super::check;
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
-use super::header::{
-    AT_INCOMPATIBLE, CORRUPT, DIRTY, EXTERNAL_DATA, EncryptionMethod, Header, first_cluster_len,
-};
+use super::header::{AT_INCOMPATIBLE, CORRUPT, DIRTY, EncryptionMethod, Header, first_cluster_len};
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
 use super::overlap::Kind;
@@ -46,6 +44,8 @@ pub struct Parameters {
     pub secret: Option<Secret>,
     /// The open backing image.
     pub backing: Option<Arc<dyn Image>>,
+    /// The external data file of an image that has one.
+    pub data_file: Option<Arc<dyn Storage>>,
     /// The file's name, for messages.
     pub path: Option<PathBuf>,
 }
@@ -71,9 +71,13 @@ impl Header {
     }
 
     fn check_supported(&self) -> Result<()> {
-        let missing = if self.incompatible & EXTERNAL_DATA != 0 {
-            "an external data file"
-        } else if self.encryption == EncryptionMethod::Luks {
+        if self.has_raw_data_file() && self.backing_name.is_some() {
+            return Err(ImageError::corrupt(
+                "the image has a raw external data file and a backing file, which exclude each \
+                 other",
+            ));
+        }
+        let missing = if self.encryption == EncryptionMethod::Luks {
             "LUKS encryption"
         } else {
             return Ok(());
@@ -90,7 +94,7 @@ impl Qcow2 {
     /// wrong is mended first, if it may be changed.
     pub fn open(storage: Arc<dyn Storage>, header: Header, with: Parameters) -> Result<Self> {
         header.check_supported()?;
-        let host = Arc::new(Host::new(storage)?);
+        let host = open_host(storage, &header, with.data_file)?;
         let mut header = header;
         check_tables_inside(&header, host.len()?)?;
         if with.writing == Writing::Allowed {
@@ -113,6 +117,35 @@ impl Qcow2 {
             header,
             host,
         })
+    }
+}
+
+impl Parameters {
+    /// Nothing besides the file.
+    pub fn new(writing: Writing) -> Self {
+        Self {
+            writing,
+            secret: None,
+            backing: None,
+            data_file: None,
+            path: None,
+        }
+    }
+}
+
+fn open_host(
+    storage: Arc<dyn Storage>,
+    header: &Header,
+    data_file: Option<Arc<dyn Storage>>,
+) -> Result<Arc<Host>> {
+    let host = Host::new(storage)?;
+    match (header.geometry.has_external_data(), data_file) {
+        (false, _) => Ok(Arc::new(host)),
+        (true, Some(data)) => Ok(Arc::new(host.with_data(data)?)),
+        (true, None) => Err(ImageError::new(
+            ErrorKind::Invalid,
+            "the data of the image lies in another file, and none is given",
+        )),
     }
 }
 

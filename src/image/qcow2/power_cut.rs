@@ -12,10 +12,13 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::address::GuestOffset;
-use super::create::{CreateOptions, L2Entries, RefcountUpdates, create};
+use super::create::{
+    CreateOptions, DataFile, DataFileContents, L2Entries, RefcountUpdates, create,
+};
 use super::geometry::Version;
 use super::header::{AT_REFCOUNT_TABLE, BITMAPS, DIRTY, Header};
 use super::host::Barrier;
@@ -24,7 +27,9 @@ use super::snapshot::{Snapshot, find};
 use super::{Parameters, Purpose, Qcow2, Writing};
 use crate::image::{Image, RawAccess, RawImage, ZeroMode};
 use crate::storage::record::Event;
-use crate::storage::{MemoryStorage, RecordingStorage, Storage};
+use crate::storage::{
+    Access, Allocation, Durability, LockError, MemoryStorage, Occupancy, RecordingStorage, Storage,
+};
 
 const SECTOR: usize = 512;
 /// What a sector that was there before, in the image or its backing image, says it was written by.
@@ -62,13 +67,29 @@ enum Variant {
     Plain,
     LazyRefcounts,
     Subclusters,
+    ExternalData,
+}
+
+/// Bytes for the external data file, in front of the image file, of a case that has one.
+const DATA_BYTES: u64 = 2 << 20;
+/// A mark in the log: the external data file was flushed.
+const DATA_FLUSHED: u64 = u64::MAX;
+
+impl Case {
+    /// Where the image file starts among the recorded bytes.
+    fn image_start(&self) -> u64 {
+        match self.format {
+            Variant::ExternalData => DATA_BYTES,
+            _ => 0,
+        }
+    }
 }
 
 /// What the guest did; the marks in the log say when.
 enum Op {
     /// Sectors from a first to a last, by a writer number; 0 writes zeros.
-    Write(std::ops::Range<usize>, u32),
-    Discard(std::ops::Range<usize>),
+    Write(Range<usize>, u32),
+    Discard(Range<usize>),
     Flush,
     /// Makes the snapshot of a name.
     Snapshot(u32),
@@ -89,7 +110,7 @@ fn sector(writer: u32, number: usize) -> [u8; SECTOR] {
     bytes
 }
 
-fn pattern(writer: u32, range: std::ops::Range<usize>) -> Vec<u8> {
+fn pattern(writer: u32, range: Range<usize>) -> Vec<u8> {
     range.flat_map(|number| sector(writer, number)).collect()
 }
 
@@ -101,23 +122,108 @@ fn base(case: &Case) -> Option<Arc<dyn Image>> {
     })
 }
 
-fn open(storage: Arc<dyn Storage>, case: &Case) -> crate::image::Result<Qcow2> {
-    let header = Header::read(&*storage, Purpose::Contents)?;
-    Qcow2::open(storage, header, parameters(case, Writing::Allowed))
+fn open(files: &Files, case: &Case) -> crate::image::Result<Qcow2> {
+    let header = Header::read(&*files.image, Purpose::Contents)?;
+    let with = parameters(files, case, Writing::Allowed);
+    Qcow2::open(Arc::clone(&files.image), header, with)
 }
 
-fn parameters(case: &Case, writing: Writing) -> Parameters {
+fn parameters(files: &Files, case: &Case, writing: Writing) -> Parameters {
     Parameters {
-        writing,
-        secret: None,
         backing: base(case),
-        path: None,
+        data_file: files.data.clone(),
+        ..Parameters::new(writing)
+    }
+}
+
+/// The files of an image, which may be parts of one recorded storage.
+struct Files {
+    image: Arc<dyn Storage>,
+    data: Option<Arc<dyn Storage>>,
+}
+
+impl Files {
+    fn new(all: Arc<dyn Storage>, case: &Case, log: Option<Arc<RecordingStorage>>) -> Self {
+        let start = case.image_start();
+        if start == 0 {
+            let (image, data) = (all, None);
+            return Self { image, data };
+        }
+        let part = |start, end, flushed| -> Arc<dyn Storage> {
+            let all = Arc::clone(&all);
+            Arc::new(PartOf {
+                all,
+                start,
+                end,
+                flushed,
+            })
+        };
+        Self {
+            image: part(start, u64::MAX, None),
+            data: Some(part(0, start, log)),
+        }
+    }
+}
+
+/// A part of a storage that is a file by itself.
+#[derive(Debug)]
+struct PartOf {
+    all: Arc<dyn Storage>,
+    start: u64,
+    end: u64,
+    /// Where flushes are marked, instead of flushing everything.
+    flushed: Option<Arc<RecordingStorage>>,
+}
+
+impl Storage for PartOf {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.all.read_at(buf, self.start + offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> std::io::Result<()> {
+        assert!(offset + buf.len() as u64 <= self.end);
+        self.all.write_at(buf, self.start + offset)
+    }
+
+    fn zero(&self, offset: u64, len: u64, how: Allocation) -> std::io::Result<()> {
+        assert!(offset + len <= self.end);
+        self.all.zero(self.start + offset, len, how)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> std::io::Result<()> {
+        self.all.discard(self.start + offset, len)
+    }
+
+    fn flush(&self, what: Durability) -> std::io::Result<()> {
+        match &self.flushed {
+            Some(log) => log.mark(DATA_FLUSHED),
+            None => self.all.flush(what)?,
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.all.len()?.min(self.end).saturating_sub(self.start))
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        assert_eq!(self.end, u64::MAX);
+        self.all.set_len(self.start + len)
+    }
+
+    fn lock(&self, _: Access) -> Result<(), LockError> {
+        Ok(())
+    }
+
+    fn extent(&self, _: u64, len: u64) -> std::io::Result<(Occupancy, u64)> {
+        Ok((Occupancy::Data, len))
     }
 }
 
 /// Runs a workload; gives what it did and what reached the host.
 fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>, Vec<Event>) {
-    let fresh = MemoryStorage::new(Vec::new());
+    let fresh = Arc::new(MemoryStorage::new(vec![0; case.image_start() as usize]));
+    let files = Files::new(Arc::clone(&fresh) as Arc<dyn Storage>, case, None);
     let size = (case.sectors * SECTOR) as u64;
     let (version, cluster_size) = (case.version, case.cluster_size);
     let refcount_bits = case.refcount_bits;
@@ -132,20 +238,27 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
         Variant::Plain => {}
         Variant::LazyRefcounts => options.refcounts = RefcountUpdates::Lazy,
         Variant::Subclusters => options.entries = L2Entries::Extended,
+        Variant::ExternalData => {
+            options.data_file = Some(DataFile {
+                name: "data".to_owned(),
+                contents: DataFileContents::Mapped,
+            });
+        }
     }
-    create(&fresh, &options).unwrap();
-    let fresh = Arc::new(fresh);
-    let image = open(Arc::clone(&fresh) as Arc<dyn Storage>, case).unwrap();
+    create(&*files.image, &options).unwrap();
+    let image = open(&files, case).unwrap();
     image
         .write_at(&pattern(BASE, 0..case.sectors / 4), 0)
         .unwrap();
     image.close().unwrap();
     let mut start = fresh.to_vec();
     if version == Version::V3 {
-        start[95] = u8::try_from(BITMAPS).unwrap();
+        start[case.image_start() as usize + 95] = u8::try_from(BITMAPS).unwrap();
     }
     let storage = Arc::new(RecordingStorage::new(start.clone()));
-    let mut image = open(Arc::clone(&storage) as Arc<dyn Storage>, case).unwrap();
+    let log = Some(Arc::clone(&storage));
+    let files = Files::new(Arc::clone(&storage) as Arc<dyn Storage>, case, log);
+    let mut image = open(&files, case).unwrap();
     *image.host.broken.lock().unwrap() = broken;
     let mut random = Random(seed);
     let mut ops = Vec::new();
@@ -275,7 +388,7 @@ impl Allowed {
         }
     }
 
-    fn change(&mut self, range: &std::ops::Range<usize>, how: impl Fn(&mut Vec<u32>)) {
+    fn change(&mut self, range: &Range<usize>, how: impl Fn(&mut Vec<u32>)) {
         for number in range.clone() {
             how(&mut self.now[number]);
             let now = self.now[number].clone();
@@ -362,18 +475,19 @@ fn cut(durable: &[u8], pending: &[Event], random: &mut Random) -> Vec<u8> {
 
 /// What is wrong with the state after a cut.
 fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
-    let bitmaps_valid = u64::from(state[95]) & BITMAPS != 0;
-    let was_dirty = u64::from(state[79]) & DIRTY != 0;
-    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(state));
+    let header = case.image_start() as usize;
+    let bitmaps_valid = u64::from(state[header + 95]) & BITMAPS != 0;
+    let was_dirty = u64::from(state[header + 79]) & DIRTY != 0;
+    let files = Files::new(Arc::new(MemoryStorage::new(state)), case, None);
     if was_dirty {
-        let mended = open(Arc::clone(&storage), case).map_err(|e| format!("mend: {e}"))?;
+        let mended = open(&files, case).map_err(|e| format!("mend: {e}"))?;
         mended.close().map_err(|e| format!("close: {e}"))?;
     }
-    let report = check_storage(Arc::clone(&storage), None).map_err(|e| e.to_string())?;
+    let report = check_storage(Arc::clone(&files.image), None).map_err(|e| e.to_string())?;
     if report.corruptions > report.copied_missing {
         return Err(format!("check: {:?}", report.messages));
     }
-    let image = open(Arc::clone(&storage), case).map_err(|e| format!("open: {e}"))?;
+    let image = open(&files, case).map_err(|e| format!("open: {e}"))?;
     allowed.judge(&read(&image, case)?, bitmaps_valid)?;
     let found = image.snapshots().map_err(|e| format!("snapshots: {e}"))?;
     for (name, (contents, must)) in &allowed.snapshots {
@@ -385,9 +499,9 @@ fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
         };
         let header = snapshot.header(image.header());
         let shown = Qcow2::open(
-            Arc::clone(&storage),
+            Arc::clone(&files.image),
             header,
-            parameters(case, Writing::Refused),
+            parameters(&files, case, Writing::Refused),
         );
         let shown = shown.map_err(|e| format!("snapshot {name}: {e}"))?;
         holds(&read(&shown, case)?, contents).map_err(|e| format!("snapshot {name}: {e}"))?;
@@ -416,6 +530,20 @@ fn holds(disk: &[u8], may: &[Vec<u32>]) -> Result<(), String> {
     Ok(())
 }
 
+/// Moves what happened in a range of the storage from `pending` to `durable`.
+fn make_durable(durable: &mut Vec<u8>, pending: &mut Vec<Event>, range: Range<u64>) {
+    pending.retain(|event| {
+        let there = match event {
+            Event::Write(at, _) | Event::Zero(at, _) | Event::Discard(at, _) => range.contains(at),
+            Event::SetLen(_) | Event::Flush | Event::Mark(_) => range.end == u64::MAX,
+        };
+        if there {
+            apply(durable, event, None);
+        }
+        !there
+    });
+}
+
 /// Judges states at the writes of a workload where what is not yet durable is `worth_it`; gives
 /// how many states there were and the first violation.
 fn explore(
@@ -436,15 +564,15 @@ fn explore(
                 allowed.begin(&ops[begun]);
                 begun += 1;
             }
+            Event::Mark(DATA_FLUSHED) => {
+                make_durable(&mut durable, &mut pending, 0..DATA_BYTES);
+            }
             Event::Mark(_) => {
                 allowed.end(&ops[ended]);
                 ended += 1;
             }
             Event::Flush => {
-                pending
-                    .iter()
-                    .for_each(|event| apply(&mut durable, event, None));
-                pending.clear();
+                make_durable(&mut durable, &mut pending, case.image_start()..u64::MAX);
             }
             _ => pending.push(event.clone()),
         }
@@ -463,7 +591,7 @@ fn explore(
     (states, None)
 }
 
-fn cases() -> [Case; 10] {
+fn cases() -> [Case; 12] {
     let v3 = Version::V3;
     let plain = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
         version,
@@ -487,6 +615,8 @@ fn cases() -> [Case; 10] {
         with(Variant::LazyRefcounts, plain(v3, 4096, 16, 1000, false, 50)),
         with(Variant::Subclusters, plain(v3, 16384, 16, 1500, true, 50)),
         with(Variant::Subclusters, plain(v3, 65536, 16, 2000, false, 30)),
+        with(Variant::ExternalData, plain(v3, 4096, 16, 1000, true, 50)),
+        with(Variant::ExternalData, plain(v3, 65536, 16, 2000, false, 30)),
     ]
 }
 
@@ -506,11 +636,14 @@ fn growing() -> Case {
 }
 
 /// The cases with snapshots.
-fn branching() -> [Case; 10] {
-    cases().map(|case| Case {
+fn branching() -> Vec<Case> {
+    let with_snapshots = cases().map(|case| Case {
         snapshots: true,
         ..case
-    })
+    });
+    // An image with an external data file has no snapshots.
+    let can_have = |case: &Case| case.format != Variant::ExternalData;
+    with_snapshots.into_iter().filter(can_have).collect()
 }
 
 /// Whether the header is being switched over to a new refcount table.
@@ -558,7 +691,8 @@ fn the_oracle_sees_each_barrier_that_is_missing_while_snapshots_change() {
         Barrier::TableBeforeHeader,
         Barrier::HeaderBeforeRelease,
     ] {
-        let mut runs = (0..20).flat_map(|seed| branching().map(|case| (case, seed)));
+        let mut runs =
+            (0..20).flat_map(|seed| branching().into_iter().map(move |case| (case, seed)));
         let seen = runs.find_map(|(case, seed)| explore(&case, seed, Some(broken), |_| true).1);
         assert!(seen.is_some(), "nobody noticed that {broken:?} was missing");
     }

@@ -44,12 +44,13 @@ impl Qcow2 {
     /// Reads bytes of ordinary clusters and decrypts them.
     fn read_data(&self, buf: &mut [u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
         let Some(cipher) = &self.cipher else {
-            return self.host.read(buf, host, "guest data");
+            return self.host.data().read(buf, host, "guest data");
         };
         let before = offset.0 % super::super::SECTOR;
         let len = (before + buf.len() as u64).next_multiple_of(super::super::SECTOR);
         let mut sectors = zeroed(len);
         self.host
+            .data()
             .read(&mut sectors, HostOffset(host.0 - before), "guest data")?;
         cipher.decrypt(&mut sectors, GuestOffset(offset.0 - before));
         let (_, plain) = sectors.split_at(super::super::fields::buffer_len(before));

@@ -198,6 +198,10 @@ pub(super) fn flag_table(
     alone: &mut dyn FnMut(HostOffset) -> Result<bool>,
 ) -> Result<bool> {
     let mut changed = false;
+    if geometry.has_external_data() {
+        // There the flag says that the cluster is there, and nothing of refcounts.
+        return Ok(changed);
+    }
     for index in 0..geometry.l2_entries() {
         let raw = RawEntry::read(table, index, geometry);
         let Ok(mapping) = Mapping::decode(raw, GuestCluster(0), geometry) else {

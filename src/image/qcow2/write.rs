@@ -36,7 +36,8 @@ enum Step {
 enum Place {
     /// Into clusters just taken.
     Taken(Run),
-    /// Into a cluster that was kept behind zeros.
+    /// Where they belong already: a cluster kept behind zeros, or the same place of an external
+    /// data file.
     Kept(HostOffset),
 }
 
@@ -111,14 +112,27 @@ impl Qcow2 {
         metadata.own_table(cluster)?;
         if let Some((host, true)) = first.place() {
             let size = geometry.cluster_size();
-            metadata.space.overlap.check_free(host, size, geometry)?;
+            self.check_overlap(metadata, host, size)?;
             return self.announce(metadata, (offset, len), 1, Place::Kept(host));
         }
         let limit = (MAX_STEP >> geometry.cluster_bits()).max(1).min(wanted);
         let limit = limit.min(metadata.next_allocating(cluster) - cluster.0);
         let count = self.count_placeless(metadata, cluster, limit)?;
+        if geometry.has_external_data() {
+            let place = Place::Kept(HostOffset(cluster.offset(geometry).0));
+            return self.announce(metadata, (offset, len), count, place);
+        }
         let run = metadata.space.allocate(count)?;
         self.announce(metadata, (offset, len), run.count, Place::Taken(run))
+    }
+
+    /// Fails if guest data at `host` would lie on metadata. An external data file has none.
+    fn check_overlap(&self, metadata: &Metadata, host: HostOffset, len: u64) -> Result<()> {
+        if self.geometry.has_external_data() {
+            return Ok(());
+        }
+        let overlap = &metadata.space.overlap;
+        overlap.check_free(host, len, &self.geometry)
     }
 
     /// How much of a write of `len` bytes can go where it is, of which `ready` bytes at `host`
@@ -143,7 +157,7 @@ impl Qcow2 {
             }
         }
         let len = ready.min(len);
-        metadata.space.overlap.check_free(host, len, geometry)?;
+        self.check_overlap(metadata, host, len)?;
         Ok(len)
     }
 
@@ -228,7 +242,7 @@ impl Qcow2 {
             if !(fresh && zero_head && zero_tail) {
                 return self.fill_at_once(buf, offset, (start, end, host));
             }
-            return self.host.write_data(buf, place(offset), "guest data");
+            return self.write_data(buf, offset, place(offset));
         }
         self.copy_old(start, head, host)?;
         self.copy_old(data_end, tail, place(data_end))?;
@@ -264,7 +278,7 @@ impl Qcow2 {
     /// Encrypts and writes bytes of ordinary clusters.
     fn write_data(&self, buf: &[u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
         let Some(cipher) = &self.cipher else {
-            return self.host.write_data(buf, host, "guest data");
+            return self.host.data().write_data(buf, host, "guest data");
         };
         if !offset.0.is_multiple_of(SECTOR) || !(buf.len() as u64).is_multiple_of(SECTOR) {
             return Err(ImageError::new(
@@ -275,7 +289,7 @@ impl Qcow2 {
         }
         let mut sectors = buf.to_vec();
         cipher.encrypt(&mut sectors, offset);
-        self.host.write_data(&sectors, host, "guest data")
+        self.host.data().write_data(&sectors, host, "guest data")
     }
 }
 

@@ -11,11 +11,12 @@ use std::sync::MutexGuard;
 use super::super::fields::zeroed;
 use super::super::{Result, ZeroMode};
 use super::Qcow2;
-use super::address::{GuestCluster, GuestOffset};
+use super::address::{GuestCluster, GuestOffset, HostOffset};
 use super::entry::Mapping;
 use super::metadata::Metadata;
 use super::space::Reason;
 use super::subcluster::{Part, PartSet};
+use crate::storage::Allocation;
 
 /// Zeros are written in pieces of at most this size.
 const PIECE: u64 = 1 << 20;
@@ -78,9 +79,30 @@ impl Qcow2 {
         GuestOffset(start.0.next_multiple_of(unit))..GuestOffset(last)
     }
 
+    /// Before whole units of the disk change: keeps an external data file in step. A raw one has to
+    /// hold the zeros too; in another one the space is given back, whose contents count no more.
+    fn change_data_file(&self, range: &Range<GuestOffset>, change: Change) -> Result<()> {
+        let raw = self.header.has_raw_data_file();
+        if !self.geometry.has_external_data() || (!raw && change == Change::ZeroAndKeep) {
+            return Ok(());
+        }
+        self.lock().begin_change()?;
+        let data = self.host.data();
+        let limit = if raw { self.header.size } else { data.len()? };
+        let how = match change {
+            Change::ZeroAndKeep => Allocation::Keep,
+            _ => Allocation::MayFree,
+        };
+        match range.end.0.min(limit).saturating_sub(range.start.0) {
+            0 => Ok(()),
+            len => data.zero_data(HostOffset(range.start.0), len, how),
+        }
+    }
+
     /// Changes whole subclusters, and clusters where all of a cluster is in the range.
     fn change_range(&self, range: Range<GuestOffset>, change: Change) -> Result<()> {
         let geometry = &self.geometry;
+        self.change_data_file(&range, change)?;
         let Range { mut start, end } = range;
         while start < end {
             let cluster = start.cluster(geometry);
