@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cowbox::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
+use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::qcow2::repair::check_storage;
@@ -67,7 +68,7 @@ impl Model {
             let access = cowbox::image::RawAccess::ReadOnly;
             Arc::new(RawImage::new(storage, access, None).unwrap()) as Arc<dyn Image>
         });
-        let encrypted = case.options.encryption == Encryption::Aes;
+        let encrypted = case.options.encryption != Encryption::None;
         let data_file = case.options.data_file.as_ref();
         let data_file = data_file.map(|_| Arc::new(MemoryStorage::new(Vec::new())));
         let data = data_file.clone().map(|data| data as Arc<dyn Storage>);
@@ -312,16 +313,40 @@ fn random_requests_with_late_refcounts_leave_what_a_flat_disk_would_hold() {
 
 #[test]
 fn random_requests_to_an_encrypted_image_leave_what_a_flat_disk_would_hold() {
-    for (cluster_size, backing) in [(65536, None), (4096, Some(1 << 20)), (512, Some(1 << 19))] {
-        let case = Case {
-            options: CreateOptions {
-                cluster_size,
-                size: 1 << 20,
-                encryption: Encryption::Aes,
-                ..CreateOptions::default()
-            },
-            backing,
-        };
-        run(&case, 7, 400);
+    let encrypted = |cluster_size, entries, encryption, backing| Case {
+        options: CreateOptions {
+            cluster_size,
+            size: 1 << 20,
+            entries,
+            encryption,
+            ..CreateOptions::default()
+        },
+        backing,
+    };
+    let luks = |cipher: &[(&str, &str)]| {
+        let mut options = LuksOptions::new(Secret::new("secret"));
+        for (option, value) in [("iter-time", "0")].iter().chain(cipher) {
+            options.set(option, value).unwrap();
+        }
+        Encryption::Luks(options)
+    };
+    let essiv = [
+        ("cipher-alg", "aes-192"),
+        ("cipher-mode", "cbc"),
+        ("ivgen-alg", "essiv"),
+        ("hash-alg", "sha512"),
+    ];
+    let (standard, extended) = (L2Entries::Standard, L2Entries::Extended);
+    let cases = [
+        encrypted(65536, standard, Encryption::Aes, None),
+        encrypted(4096, standard, Encryption::Aes, Some(1 << 20)),
+        encrypted(512, standard, Encryption::Aes, Some(1 << 19)),
+        encrypted(65536, extended, Encryption::Aes, Some(1 << 19)),
+        encrypted(65536, standard, luks(&[]), Some(1 << 20)),
+        encrypted(512, standard, luks(&essiv), Some(1 << 19)),
+        encrypted(16384, extended, luks(&essiv), None),
+    ];
+    for case in &cases {
+        run(case, 7, 300);
     }
 }

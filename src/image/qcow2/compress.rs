@@ -193,7 +193,7 @@ impl Qcow2 {
     /// nothing there. An image with encryption is refused: it has no compressed clusters.
     pub fn write_compressed(&self, offset: GuestOffset, stream: &[u8]) -> Result<()> {
         self.check_write(offset.0, 1)?;
-        if self.cipher.is_some() || self.geometry.has_external_data() {
+        if self.crypt.is_some() || self.geometry.has_external_data() {
             return Err(ImageError::new(
                 ErrorKind::Unsupported,
                 "an image that is encrypted or has an external data file cannot take compressed \

@@ -1,15 +1,19 @@
 //! Making a new, empty image.
 //!
-//! Layout: header, refcount table, first refcount block(s), L1 table, each on whole clusters. The
-//! header is written last, so that an interrupted creation leaves no image.
+//! Layout: header, refcount table, first refcount block(s), L1 table, LUKS header, each on whole
+//! clusters. The header is written last, so that an interrupted creation leaves no image.
 
 use super::super::fields::{put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR};
-use super::extension::{BACKING_FORMAT, DATA_FILE, FEATURE_NAMES, encode, feature_names};
+use super::address::HostOffset;
+use super::crypt::luks::{Luks, LuksOptions};
+use super::extension::{
+    BACKING_FORMAT, DATA_FILE, FEATURE_NAMES, LUKS_HEADER, encode, feature_names,
+};
 use super::geometry::{Geometry, Version};
 use super::header::{
-    COMPRESSION_TYPE, Compression, EXTENDED_L2, EXTERNAL_DATA, LAZY_REFCOUNTS, MAGIC, MAX_L1_BYTES,
-    MAX_REFCOUNT_TABLE_BYTES, RAW_EXTERNAL_DATA, V2_LENGTH,
+    COMPRESSION_TYPE, Compression, EXTENDED_L2, EXTERNAL_DATA, EncryptionMethod, LAZY_REFCOUNTS,
+    MAGIC, MAX_L1_BYTES, MAX_REFCOUNT_TABLE_BYTES, RAW_EXTERNAL_DATA, V2_LENGTH,
 };
 use super::width;
 use crate::storage::{Durability, Storage};
@@ -38,7 +42,7 @@ pub struct CreateOptions {
     pub data_file: Option<DataFile>,
     /// Name and format of the backing image, recorded as they are.
     pub backing: Option<(String, String)>,
-    /// Whether the contents are encrypted with AES (legacy).
+    /// `encrypt.format` and what belongs to it.
     pub encryption: Encryption,
 }
 
@@ -79,12 +83,33 @@ pub enum L2Entries {
 }
 
 /// How a new image is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encryption {
     /// Not at all.
     None,
-    /// AES-128-CBC; the password is given when the image is opened.
+    /// AES-128-CBC; the password is given when the image is opened. Offers little protection.
     Aes,
+    /// LUKS1.
+    Luks(LuksOptions),
+}
+
+impl Encryption {
+    /// The crypt_method of the header.
+    fn method(&self) -> EncryptionMethod {
+        match self {
+            Self::None => EncryptionMethod::None,
+            Self::Aes => EncryptionMethod::Aes,
+            Self::Luks(_) => EncryptionMethod::Luks,
+        }
+    }
+
+    /// Bytes of the header with the keys.
+    fn header_len(&self) -> u64 {
+        match self {
+            Self::None | Self::Aes => 0,
+            Self::Luks(options) => Luks::area_len(&options.cipher),
+        }
+    }
 }
 
 impl Default for CreateOptions {
@@ -112,6 +137,8 @@ struct Layout {
     blocks: u64,
     l1_entries: u64,
     l1_clusters: u64,
+    /// Bytes of the encryption header.
+    crypt_len: u64,
 }
 
 impl Layout {
@@ -127,9 +154,10 @@ impl Layout {
         };
         let l1_entries = geometry.l1_entries(size);
         let l1_clusters = geometry.clusters(l1_entries.max(1) * 8);
+        let crypt_len = options.encryption.header_len();
         let (mut table_clusters, mut blocks) = (1, 1);
         loop {
-            let used = 1 + table_clusters + blocks + l1_clusters;
+            let used = 1 + table_clusters + blocks + l1_clusters + geometry.clusters(crypt_len);
             let needed = used.div_ceil(geometry.block_entries());
             let table = geometry.clusters(needed * 8);
             if needed <= blocks && table <= table_clusters {
@@ -147,6 +175,7 @@ impl Layout {
             blocks,
             l1_entries,
             l1_clusters,
+            crypt_len,
         })
     }
 
@@ -158,8 +187,12 @@ impl Layout {
         1 + self.table_clusters + self.blocks
     }
 
-    fn end(&self) -> u64 {
+    fn crypt(&self) -> u64 {
         self.l1() + self.l1_clusters
+    }
+
+    fn end(&self) -> u64 {
+        self.crypt() + self.geometry.clusters(self.crypt_len)
     }
 }
 
@@ -177,6 +210,11 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
             .map_err(failed)?;
     }
     write_refcounts(storage, &layout).map_err(failed)?;
+    if let Encryption::Luks(luks) = &options.encryption {
+        let at = layout.at(layout.crypt());
+        let area = Luks::format(HostOffset(at), luks)?;
+        storage.write_at(&area, at).map_err(failed)?;
+    }
     storage.flush(Durability::Data).map_err(failed)?;
     storage.write_at(&header, 0).map_err(failed)?;
     storage.flush(Durability::All).map_err(failed)
@@ -218,7 +256,7 @@ fn header(layout: &Layout, options: &CreateOptions) -> Result<Vec<u8>> {
     put(
         &mut bytes,
         32,
-        &u32::from(options.encryption == Encryption::Aes).to_be_bytes(),
+        &(options.encryption.method() as u32).to_be_bytes(),
     );
     put(&mut bytes, 36, &count(layout.l1_entries));
     put(&mut bytes, 40, &layout.at(layout.l1()).to_be_bytes());
@@ -241,7 +279,7 @@ fn header(layout: &Layout, options: &CreateOptions) -> Result<Vec<u8>> {
         put(&mut bytes, 88, &autoclear(options).to_be_bytes());
         put(&mut bytes, 104, &[options.compression.number()]);
     }
-    add_extensions(&mut bytes, options, layout.geometry.cluster_size())?;
+    add_extensions(&mut bytes, options, layout)?;
     Ok(bytes)
 }
 
@@ -267,7 +305,8 @@ fn autoclear(options: &CreateOptions) -> u64 {
 
 /// Appends the extensions and the backing name. Feature names are left out where clusters are
 /// so small that they would not fit.
-fn add_extensions(bytes: &mut Vec<u8>, options: &CreateOptions, cluster: u64) -> Result<()> {
+fn add_extensions(bytes: &mut Vec<u8>, options: &CreateOptions, layout: &Layout) -> Result<()> {
+    let cluster = layout.geometry.cluster_size();
     let name = options
         .backing
         .as_ref()
@@ -279,6 +318,11 @@ fn add_extensions(bytes: &mut Vec<u8>, options: &CreateOptions, cluster: u64) ->
     }
     if let Some((_, format)) = &options.backing {
         bytes.extend(encode(BACKING_FORMAT, format.as_bytes()));
+    }
+    if layout.crypt_len > 0 {
+        let at = layout.at(layout.crypt());
+        let pointer = [at.to_be_bytes(), layout.crypt_len.to_be_bytes()].concat();
+        bytes.extend(encode(LUKS_HEADER, &pointer));
     }
     if let Some(file) = &options.data_file {
         bytes.extend(encode(DATA_FILE, file.name.as_bytes()));

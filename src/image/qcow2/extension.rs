@@ -15,7 +15,7 @@ pub(super) const FEATURE_NAMES: u32 = 0x6803_f857;
 /// Where the bitmap directory lies.
 const BITMAPS: u32 = 0x2385_2875;
 /// Where the LUKS header lies.
-const LUKS_HEADER: u32 = 0x0537_be77;
+pub(super) const LUKS_HEADER: u32 = 0x0537_be77;
 /// Name of the external data file.
 pub(super) const DATA_FILE: u32 = 0x4441_5441;
 

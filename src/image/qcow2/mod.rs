@@ -11,23 +11,21 @@
 //!   on disk;
 //! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
 //!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
-//! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`aes`]: what data looks like;
+//! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`crypt`]: what data looks like;
 //! - [`check`], [`repair`], [`create`]: whole images.
 //!
 //! *Threads.* One mutex guards the metadata; data is read and written outside it. Each request
 //! holds `in_flight` for reading; clusters given back are reused only when it can be had for
 //! writing, so that no request ever reads or writes a cluster that has changed its meaning.
 //!
-//! Not yet there, and refused by name: LUKS.
-//!
 //! Specification: QEMU's `docs/interop/qcow2`.
 
 pub mod address;
-mod aes;
 mod cache;
 pub mod check;
 mod compress;
 pub mod create;
+pub mod crypt;
 pub mod entry;
 pub mod extension;
 pub mod geometry;
@@ -56,8 +54,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 
 use super::{ErrorKind, Extent, Format, Image, ImageError, Result, ZeroMode, check_range};
-use aes::AesCbc;
 use compress::Decompressed;
+use crypt::Crypt;
 use geometry::Geometry;
 use header::Header;
 use host::{Barrier, Host};
@@ -81,7 +79,7 @@ pub struct Qcow2 {
     /// Held for reading by every request, for writing while clusters are given back.
     in_flight: RwLock<()>,
     decompressed: Mutex<Decompressed>,
-    cipher: Option<AesCbc>,
+    crypt: Option<Crypt>,
     backing: Option<Arc<dyn Image>>,
     writing: Writing,
     path: Option<PathBuf>,

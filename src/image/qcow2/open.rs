@@ -6,11 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use super::super::fields::zeroed;
 use super::super::{ErrorKind, Image, ImageError, Result, Secret};
 use super::Qcow2;
-use super::aes::AesCbc;
 use super::check;
+use super::crypt::Crypt;
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
-use super::header::{AT_INCOMPATIBLE, CORRUPT, DIRTY, EncryptionMethod, Header, first_cluster_len};
+use super::header::{AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, first_cluster_len};
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
 use super::overlap::Kind;
@@ -77,15 +77,7 @@ impl Header {
                  other",
             ));
         }
-        let missing = if self.encryption == EncryptionMethod::Luks {
-            "LUKS encryption"
-        } else {
-            return Ok(());
-        };
-        Err(ImageError::new(
-            ErrorKind::Unsupported,
-            format!("the image uses {missing}, which this version cannot read"),
-        ))
+        Ok(())
     }
 }
 
@@ -105,7 +97,7 @@ impl Qcow2 {
         check::check_end(&host, &header)?;
         note_fixed_tables(&mut metadata, &host, &header, with.writing)?;
         Ok(Self {
-            cipher: cipher(&header, with.secret.as_ref())?,
+            crypt: Crypt::open(host.storage(), &header, with.secret.as_ref())?,
             geometry: header.geometry,
             metadata: Mutex::new(metadata),
             allocated: Condvar::new(),
@@ -222,7 +214,7 @@ pub(super) fn clear_incompatible(host: &Host, header: &mut Header, gone: u64) ->
     host.barrier(Barrier::GuestFlush)
 }
 
-/// Notes where the tables of snapshots and bitmaps lie, so that no write lands on them.
+/// Notes where the tables of snapshots and bitmaps and the keys lie, so that no write lands on them.
 pub(super) fn note_fixed_tables(
     metadata: &mut Metadata,
     host: &Host,
@@ -246,17 +238,9 @@ pub(super) fn note_fixed_tables(
             Kind::BitmapDirectory,
         ));
     }
+    if let Some((at, len)) = header.extensions.luks_header() {
+        tables.push((at, len, Kind::EncryptionHeader));
+    }
     metadata.space.overlap.add_fixed(tables);
     Ok(())
-}
-
-fn cipher(header: &Header, secret: Option<&Secret>) -> Result<Option<AesCbc>> {
-    match (header.encryption, secret) {
-        (EncryptionMethod::Aes, Some(secret)) => Ok(Some(AesCbc::new(secret))),
-        (EncryptionMethod::Aes, None) => Err(ImageError::new(
-            ErrorKind::Password,
-            "the image is encrypted (AES); give its password",
-        )),
-        _ => Ok(None),
-    }
 }

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     SnapshotTable,
     InactiveL1,
     BitmapDirectory,
+    EncryptionHeader,
 }
 
 impl fmt::Display for Kind {
@@ -31,6 +32,7 @@ impl fmt::Display for Kind {
             Self::SnapshotTable => "the snapshot table",
             Self::InactiveL1 => "the L1 table of a snapshot",
             Self::BitmapDirectory => "the bitmap directory",
+            Self::EncryptionHeader => "the encryption header",
         })
     }
 }

@@ -14,18 +14,20 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::address::GuestOffset;
 use super::create::{
-    CreateOptions, DataFile, DataFileContents, L2Entries, RefcountUpdates, create,
+    CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
+use super::crypt::luks::LuksOptions;
 use super::geometry::Version;
 use super::header::{AT_REFCOUNT_TABLE, BITMAPS, DIRTY, Header};
 use super::host::Barrier;
 use super::repair::check_storage;
 use super::snapshot::{Snapshot, find};
 use super::{Parameters, Purpose, Qcow2, Writing};
-use crate::image::{Image, RawAccess, RawImage, ZeroMode};
+use crate::image::{Image, RawAccess, RawImage, Secret, ZeroMode};
 use crate::storage::record::Event;
 use crate::storage::{
     Access, Allocation, Durability, LockError, MemoryStorage, Occupancy, RecordingStorage, Storage,
@@ -68,6 +70,7 @@ enum Variant {
     LazyRefcounts,
     Subclusters,
     ExternalData,
+    Luks,
 }
 
 /// Bytes for the external data file, in front of the image file, of a case that has one.
@@ -132,8 +135,13 @@ fn parameters(files: &Files, case: &Case, writing: Writing) -> Parameters {
     Parameters {
         backing: base(case),
         data_file: files.data.clone(),
+        secret: (case.format == Variant::Luks).then(password),
         ..Parameters::new(writing)
     }
+}
+
+fn password() -> Secret {
+    Secret::new("secret")
 }
 
 /// The files of an image, which may be parts of one recorded storage.
@@ -238,6 +246,11 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
         Variant::Plain => {}
         Variant::LazyRefcounts => options.refcounts = RefcountUpdates::Lazy,
         Variant::Subclusters => options.entries = L2Entries::Extended,
+        Variant::Luks => {
+            let mut luks = LuksOptions::new(password());
+            luks.iteration_time = Duration::ZERO;
+            options.encryption = Encryption::Luks(luks);
+        }
         Variant::ExternalData => {
             options.data_file = Some(DataFile {
                 name: "data".to_owned(),
@@ -591,7 +604,7 @@ fn explore(
     (states, None)
 }
 
-fn cases() -> [Case; 12] {
+fn cases() -> [Case; 13] {
     let v3 = Version::V3;
     let plain = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
         version,
@@ -617,6 +630,7 @@ fn cases() -> [Case; 12] {
         with(Variant::Subclusters, plain(v3, 65536, 16, 2000, false, 30)),
         with(Variant::ExternalData, plain(v3, 4096, 16, 1000, true, 50)),
         with(Variant::ExternalData, plain(v3, 65536, 16, 2000, false, 30)),
+        with(Variant::Luks, plain(v3, 4096, 16, 800, true, 25)),
     ]
 }
 

@@ -43,16 +43,15 @@ impl Qcow2 {
 
     /// Reads bytes of ordinary clusters and decrypts them.
     fn read_data(&self, buf: &mut [u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
-        let Some(cipher) = &self.cipher else {
+        let Some(crypt) = &self.crypt else {
             return self.host.data().read(buf, host, "guest data");
         };
         let before = offset.0 % super::super::SECTOR;
         let len = (before + buf.len() as u64).next_multiple_of(super::super::SECTOR);
         let mut sectors = zeroed(len);
-        self.host
-            .data()
-            .read(&mut sectors, HostOffset(host.0 - before), "guest data")?;
-        cipher.decrypt(&mut sectors, GuestOffset(offset.0 - before));
+        let (guest, host) = (GuestOffset(offset.0 - before), HostOffset(host.0 - before));
+        self.host.data().read(&mut sectors, host, "guest data")?;
+        crypt.decrypt(&mut sectors, guest, host);
         let (_, plain) = sectors.split_at(super::super::fields::buffer_len(before));
         buf.copy_from_slice(plain.split_at(buf.len()).0);
         Ok(())

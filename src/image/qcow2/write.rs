@@ -235,8 +235,7 @@ impl Qcow2 {
         let place = |at: GuestOffset| host.plus(at.0 - start.0);
         let head = offset.0 - start.0;
         let tail = end.0 - data_end.0;
-        if self.cipher.is_none() && head + tail > 0 && head + tail + (buf.len() as u64) <= MAX_STEP
-        {
+        if self.crypt.is_none() && head + tail > 0 && head + tail + (buf.len() as u64) <= MAX_STEP {
             let zero_head = self.is_known_zero(start, head)?;
             let zero_tail = self.is_known_zero(data_end, tail)?;
             if !(fresh && zero_head && zero_tail) {
@@ -277,7 +276,7 @@ impl Qcow2 {
 
     /// Encrypts and writes bytes of ordinary clusters.
     fn write_data(&self, buf: &[u8], offset: GuestOffset, host: HostOffset) -> Result<()> {
-        let Some(cipher) = &self.cipher else {
+        let Some(crypt) = &self.crypt else {
             return self.host.data().write_data(buf, host, "guest data");
         };
         if !offset.0.is_multiple_of(SECTOR) || !(buf.len() as u64).is_multiple_of(SECTOR) {
@@ -288,7 +287,7 @@ impl Qcow2 {
             .at(offset.0));
         }
         let mut sectors = buf.to_vec();
-        cipher.encrypt(&mut sectors, offset);
+        crypt.encrypt(&mut sectors, offset, host);
         self.host.data().write_data(&sectors, host, "guest data")
     }
 }
