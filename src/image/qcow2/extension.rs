@@ -13,7 +13,7 @@ pub(super) const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Names of feature bits.
 pub(super) const FEATURE_NAMES: u32 = 0x6803_f857;
 /// Where the bitmap directory lies.
-const BITMAPS: u32 = 0x2385_2875;
+pub(super) const BITMAPS: u32 = 0x2385_2875;
 /// Where the LUKS header lies.
 pub(super) const LUKS_HEADER: u32 = 0x0537_be77;
 /// Name of the external data file.

@@ -63,6 +63,7 @@ impl Qcow2 {
     /// Unmaps every cluster, so that the backing image shows through everywhere.
     pub fn empty(&self) -> Result<()> {
         self.check_write(0, self.header.size)?;
+        self.note_change(0, self.header.size)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         let end = GuestCluster(self.geometry.clusters(self.header.size));
         self.change_clusters(GuestCluster(0), end, Change::Unmap)
