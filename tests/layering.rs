@@ -203,7 +203,7 @@ fn device(module: &[String]) -> Option<&String> {
 
 #[test]
 fn unsafe_stands_only_where_it_is_needed() {
-    let keyword = Regex::new(r"\bunsafe\b").unwrap();
+    let keyword = Regex::new(r"\bunsafe\s*(?:[{(]|fn\b|impl\b|extern\b|trait\b)").unwrap();
     let wrong: Vec<String> = sources()
         .into_iter()
         .filter(|source| keyword.is_match(&source.code))

@@ -1,19 +1,24 @@
 //! The command line: one file per command.
 //!
 //! Exit status: 0 done, 1 our failure (one line `cowbox: …` on stderr), 2 wrong usage; a command
-//! may document more.
+//! may document more. Called as `qemu-img` or `qemu-io`, the program is that one: see
+//! [`program`].
 
 pub mod console;
 mod demo;
 mod img;
+mod program;
 mod qmp;
 mod run;
 mod unix_socket;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use program::Program;
 
 /// A small PC with copy-on-write qcow2 disks.
 #[derive(Debug, Parser)]
@@ -40,10 +45,18 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
-    let arguments = run::expand(std::env::args_os());
+    let mut arguments = std::env::args_os();
+    let name = arguments.next();
+    let program = Program::called(name.as_deref());
+    let words = program.command().iter().map(OsString::from);
+    let arguments = std::iter::once("cowbox".into())
+        .chain(words)
+        .chain(arguments);
+    let arguments = img::expand(run::expand(arguments));
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(usage) if program.is_qemu() => return img::wrong_usage(&usage, program),
         Err(usage) => {
             eprintln!("cowbox: {}", one_line(&usage.to_string()));
             return ExitCode::from(WRONG_USAGE);
@@ -52,17 +65,17 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Demo(demo) => demo.run(),
         Command::Run(run) => run.run(),
-        Command::Img(img) => img.run(),
+        Command::Img(img) => img.run(program),
     };
     outcome.unwrap_or_else(|error| {
-        report(&*error);
+        report(&*error, program);
         ExitCode::from(1)
     })
 }
 
 /// Says on stderr, in one line, what failed.
-fn report(error: &dyn Error) {
-    eprintln!("cowbox: {error}");
+fn report(error: &dyn Error, program: Program) {
+    eprintln!("{}: {error}", program.name());
 }
 
 /// What is wrong with the arguments, in one line: clap's message up to its first empty line, which

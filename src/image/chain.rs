@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{BackingPolicy, ErrorKind, Escaped, Format, ImageError, Result};
+use super::{BackingPolicy, ErrorKind, Escaped, Format, Guessing, ImageError, OpenOptions, Result};
 use crate::storage::FileId;
 
 /// A chain may have this many images.
-const MAX_DEPTH: usize = 256;
+pub(super) const MAX_DEPTH: usize = 256;
 
 /// The files of a chain while it is being opened, from the top down.
 #[derive(Debug, Default)]
@@ -86,26 +86,28 @@ pub(super) fn resolve(name: &[u8], image: Option<&Path>, policy: BackingPolicy) 
     Ok(path)
 }
 
-/// The format of a backing file: the recorded one, else the one that the user gives.
+/// The format of a backing file: the recorded one, else the one that the user gives; `None` where
+/// it may be guessed from the file.
 pub(super) fn format(
     recorded: Option<&[u8]>,
-    given: Option<Format>,
+    options: &OpenOptions,
     name: &[u8],
-) -> Result<Format> {
+) -> Result<Option<Format>> {
     let shown = Escaped(name);
     let Some(recorded) = recorded else {
-        return given.ok_or_else(|| {
-            refused(format!(
+        return match (options.backing_format, options.guessing) {
+            (None, Guessing::Refused) => Err(refused(format!(
                 "the image does not record the format of its backing file \"{shown}\", and it is \
                  not guessed; say backing-format=raw or backing-format=qcow2 (--disk), or \
                  --backing-format raw|qcow2 (img)"
-            ))
-        });
+            ))),
+            (given, _) => Ok(given),
+        };
     };
     let known = std::str::from_utf8(recorded)
         .ok()
         .and_then(Format::from_name);
-    known.ok_or_else(|| {
+    known.map(Some).ok_or_else(|| {
         ImageError::new(
             ErrorKind::Unsupported,
             format!(
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_missing_format_is_not_guessed() {
-        let error = format(None, None, b"base.img").unwrap_err();
+        let error = format(None, &OpenOptions::default(), b"base.img").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused);
         assert!(error.to_string().contains("backing-format=raw"));
     }

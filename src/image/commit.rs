@@ -1,14 +1,16 @@
 //! Moving what an overlay holds down into its backing image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fields::{buffer_len, zeroed};
+use super::open::same_file;
 use super::qcow2::Purpose;
 use super::qcow2::header::Header;
+use super::qcow2::preallocate::Preallocation;
 use super::{
-    BackingPolicy, ErrorKind, ExtentKind, Format, Image, ImageError, OpenOptions, Result, ZeroMode,
-    chain, open,
+    ErrorKind, ExtentKind, Format, Image, ImageError, OpenOptions, Result, ZeroMode, chain, open,
+    resize,
 };
 use crate::storage::FileStorage;
 use crate::storage::file::Mode;
@@ -32,51 +34,105 @@ pub fn commit(
     afterwards: Afterwards,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
-    let base = open_base(path, options).map_err(|e| e.in_file(path))?;
-    // Without its backing image, the overlay shows exactly what it holds by itself.
-    let alone = OpenOptions {
-        backing: BackingPolicy::Ignore,
-        ..options.clone()
-    };
-    let overlay = open(path, &alone)?;
-    if overlay.size() > base.size() {
-        return Err(ImageError::new(
-            ErrorKind::Unsupported,
-            format!(
-                "the disk ({} bytes) is longer than that of its backing image ({} bytes), which \
-                 this version cannot lengthen",
-                overlay.size(),
-                base.size()
-            ),
-        )
-        .in_file(path));
-    }
-    copy_down(&*overlay, &*base, progress)?;
-    base.close()?;
+    let base = backing_of(path, options)?.ok_or_else(|| no_backing().in_file(path))?;
+    let overlay = open_above(path, options, &base.path)?;
+    copy_to(&*overlay, &base, progress)?;
     if let (Afterwards::Empty, Some(overlay)) = (afterwards, overlay.as_qcow2()) {
         overlay.empty()?;
     }
     overlay.close()
 }
 
-fn open_base(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Image>> {
-    let storage =
-        FileStorage::open(path, Mode::Read).map_err(|e| ImageError::io("open the image", e))?;
-    if super::open::decide_format(&storage, options)? == Format::Raw {
-        return Err(no_backing());
+/// Writes everything that the image at `path` shows and the image `base` of its chain does not
+/// hold into that, and flushes it. The images above it stay as they are.
+pub fn commit_to(
+    path: &Path,
+    options: &OpenOptions,
+    base: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let mut layer = Layer {
+        path: path.to_path_buf(),
+        options: options.clone(),
+    };
+    for _ in 0..chain::MAX_DEPTH {
+        let Some(below) = backing_of(&layer.path, &layer.options)? else {
+            break;
+        };
+        if same_file(&below.path, base) {
+            let overlay = open_above(path, options, &below.path)?;
+            return copy_to(&*overlay, &below, progress);
+        }
+        layer = below;
     }
-    let header = Header::read(&storage, Purpose::Contents)?;
-    let name = header.backing_name.as_ref().ok_or_else(no_backing)?;
-    let recorded = header.extensions.backing_format();
-    let base = chain::resolve(name, Some(path), options.backing)?;
-    let format = chain::format(recorded, options.backing_format, name)?;
-    open(
-        &base,
-        &OpenOptions {
-            format: Some(format),
+    Err(ImageError::new(
+        ErrorKind::NotFound,
+        format!(
+            "Did not find '{}' in the backing chain of '{}'",
+            base.display(),
+            path.display()
+        ),
+    ))
+}
+
+/// An image of a chain, and how it is opened for writing.
+struct Layer {
+    path: PathBuf,
+    options: OpenOptions,
+}
+
+/// The backing image of the image at `path`.
+fn backing_of(path: &Path, options: &OpenOptions) -> Result<Option<Layer>> {
+    let found = || {
+        let storage =
+            FileStorage::open(path, Mode::Read).map_err(|e| ImageError::io("open the image", e))?;
+        if super::open::decide_format(&storage, options)? == Format::Raw {
+            return Ok(None);
+        }
+        let header = Header::read(&storage, Purpose::Contents)?;
+        let Some(name) = &header.backing_name else {
+            return Ok(None);
+        };
+        let recorded = header.extensions.backing_format();
+        let options = OpenOptions {
+            format: chain::format(recorded, options, name)?,
+            secrets: options.secrets.below(),
             ..options.clone()
-        },
-    )
+        };
+        let path = chain::resolve(name, Some(path), options.backing)?;
+        Ok(Some(Layer { path, options }))
+    };
+    found().map_err(|e: ImageError| e.in_file(path))
+}
+
+/// The image at `path` with its chain down to the image above `base`: what it shows and `base`
+/// does not hold.
+fn open_above(path: &Path, options: &OpenOptions, base: &Path) -> Result<Arc<dyn Image>> {
+    let above = OpenOptions {
+        end_above: Some(base.to_path_buf()),
+        ..options.clone()
+    };
+    open(path, &above)
+}
+
+/// Copies what `overlay` holds to `base`, which gets as long as it.
+fn copy_to(overlay: &dyn Image, base: &Layer, progress: &mut dyn FnMut(u64)) -> Result<()> {
+    let target = open(&base.path, &base.options)?;
+    let size = target.size();
+    if overlay.size() <= size {
+        copy_down(overlay, &*target, progress)?;
+        return target.close();
+    }
+    drop(target);
+    resize(
+        &base.path,
+        &base.options,
+        overlay.size(),
+        Preallocation::Off,
+    )?;
+    let target = open(&base.path, &base.options)?;
+    copy_down(overlay, &*target, progress)?;
+    target.close()
 }
 
 fn no_backing() -> ImageError {

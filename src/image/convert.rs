@@ -66,6 +66,35 @@ pub fn convert(
     target.close()
 }
 
+/// A part of a disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Where it starts.
+    pub start: u64,
+    /// How long it is.
+    pub len: u64,
+}
+
+/// Copies `span` of `source` to the start of `target`, which is new and as long or longer, and
+/// flushes it.
+pub fn convert_span(
+    source: &dyn Image,
+    target: &dyn Image,
+    span: Span,
+    options: ConvertOptions,
+) -> Result<()> {
+    let mut buf = zeroed(PIECE);
+    let mut done = 0;
+    while done < span.len {
+        let (piece, _) = buf.split_at_mut(buffer_len((span.len - done).min(PIECE)));
+        let read = source.read_at(piece, span.start + done);
+        read.map_err(|e| from(e, source))?;
+        write_sparse(target, piece, done, options.sparse).map_err(|e| from(e, target))?;
+        done += piece.len() as u64;
+    }
+    target.close()
+}
+
 fn copy_plain(
     source: &dyn Image,
     target: &dyn Image,
@@ -189,6 +218,29 @@ fn store_batch(target: &Qcow2, data: &[u8], at: u64) -> Result<()> {
             Stored::Nothing => {}
             Stored::Stream(stream) => target.write_compressed(GuestOffset(offset), &stream)?,
             Stored::Plain => target.write_at(data.split_at(inside).0, offset)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes `data` at `offset` compressed, cluster by cluster; a cluster that does not get smaller is
+/// written as it is.
+///
+/// Errors: [`ErrorKind::Invalid`] unless `data` is whole clusters, or ends with the disk.
+pub fn write_compressed(target: &Qcow2, data: &[u8], offset: u64) -> Result<()> {
+    let cluster = target.geometry().cluster_size();
+    let len = data.len() as u64;
+    let whole = len.is_multiple_of(cluster) || offset.saturating_add(len) == target.size();
+    if !offset.is_multiple_of(cluster) || !whole {
+        return Err(invalid("only whole clusters can be written compressed"));
+    }
+    for (part, number) in data.chunks(buffer_len(cluster)).zip(0..) {
+        let mut padded = part.to_vec();
+        padded.resize(buffer_len(cluster), 0);
+        let at = offset + number * cluster;
+        match target.compressor().compress(&padded) {
+            Some(stream) => target.write_compressed(GuestOffset(at), &stream)?,
+            None => target.write_at(part, at)?,
         }
     }
     Ok(())

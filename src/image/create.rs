@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::open::lock;
+use super::qcow2::address::GuestOffset;
 use super::qcow2::create::{CreateOptions, DataFile, DataFileContents};
 use super::qcow2::header::Header;
+use super::qcow2::preallocate::Preallocation;
 use super::qcow2::{Parameters, Purpose, Qcow2, Writing};
 use super::{ErrorKind, Format, Image, ImageError, Result, SECTOR, qcow2};
 use crate::storage::file::Mode;
@@ -66,7 +68,8 @@ fn create_with_data_file(
             ..Parameters::new(Writing::Allowed)
         };
         let image = Qcow2::open(storage, header, with)?;
-        image.preallocate()?;
+        let end = GuestOffset(image.size());
+        image.preallocate(GuestOffset(0), end, Preallocation::Metadata)?;
         image.close()?;
     }
     Ok(())

@@ -98,6 +98,21 @@ impl ImageError {
     pub fn offset(&self) -> Option<u64> {
         self.offset
     }
+
+    /// The file that it is about, if that is known.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What is wrong, without the file, the place and the host's reason.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The host's reason, if the host failed.
+    pub fn host_error(&self) -> Option<&io::Error> {
+        self.source.as_ref()
+    }
 }
 
 impl fmt::Display for ImageError {

@@ -75,11 +75,10 @@ pub fn chain(path: &Path, options: &OpenOptions) -> Result<Vec<Info>> {
                 ..
             }) => {
                 let below = below.as_deref();
-                let format = chain::format(below, options.backing_format, name)
-                    .map_err(|e| e.in_file(&path))?;
+                let format = chain::format(below, &options, name).map_err(|e| e.in_file(&path))?;
                 let base = chain::resolve(name, Some(&path), options.backing)
                     .map_err(|e| e.in_file(&path))?;
-                Some((base, options.with_format(Some(format))))
+                Some((base, options.with_format(format)))
             }
             _ => None,
         };
@@ -125,6 +124,14 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
 
 fn facts(storage: &dyn Storage, header: &Header) -> Result<Qcow2Facts> {
     Ok(Qcow2Facts {
+        snapshots: snapshot::read_all(storage, header)?,
+        ..facts_of(header)
+    })
+}
+
+/// The facts that stand in a header; which snapshots there are does not.
+pub fn facts_of(header: &Header) -> Qcow2Facts {
+    Qcow2Facts {
         cluster_size: header.geometry.cluster_size(),
         compat: match header.geometry.version() {
             Version::V2 => "0.10",
@@ -139,6 +146,6 @@ fn facts(storage: &dyn Storage, header: &Header) -> Result<Qcow2Facts> {
         encrypted: header.encryption != EncryptionMethod::None,
         backing_name: header.backing_name.clone(),
         backing_format: header.extensions.backing_format().map(<[u8]>::to_vec),
-        snapshots: snapshot::read_all(storage, header)?,
-    })
+        snapshots: Vec::new(),
+    }
 }

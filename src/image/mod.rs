@@ -32,9 +32,12 @@ mod error;
 mod extent;
 mod fields;
 pub mod info;
+pub mod measure;
 mod open;
 pub mod qcow2;
 mod raw;
+pub mod rebase;
+mod resize;
 mod secret;
 mod write_cache;
 
@@ -46,10 +49,11 @@ pub use create::create;
 pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
 pub use open::{
-    BackingPolicy, OpenOptions, Sharing, WriteCache, check, open, open_embedded, open_storage,
-    overlay, probe,
+    BackingPolicy, Guessing, OpenOptions, Sharing, WriteCache, check, open, open_embedded,
+    open_qcow2, open_storage, overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
+pub use resize::resize;
 pub use secret::{Secret, Secrets};
 
 /// Sectors of this size are the unit of an image's length.

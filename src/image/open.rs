@@ -9,7 +9,7 @@ use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
 use super::qcow2::repair::{Repair, check_storage};
-use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing};
+use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing, snapshot};
 use super::raw::RawAccess;
 use super::write_cache::WriteCached;
 use super::{ErrorKind, Format, Image, ImageError, RawImage, Result, Secrets};
@@ -37,6 +37,12 @@ pub struct OpenOptions {
     pub backing_format: Option<Format>,
     /// The passwords of encrypted images.
     pub secrets: Secrets,
+    /// What is done about a format that nobody says.
+    pub guessing: Guessing,
+    /// The internal snapshot (identifier or name) to show in place of the disk, for reading only.
+    pub snapshot: Option<Vec<u8>>,
+    /// The chain ends above this file: what it holds reads as zeros.
+    pub end_above: Option<PathBuf>,
 }
 
 impl OpenOptions {
@@ -92,6 +98,17 @@ pub enum WriteCache {
     WriteThrough,
     /// Never on request: flushes are ignored, for images that may be lost.
     Unsafe,
+}
+
+/// What is done about a format that neither the user nor the image says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guessing {
+    /// A file without a known header is not opened for writing, and no format is guessed for a
+    /// backing file: guests could choose it.
+    #[default]
+    Refused,
+    /// A file without a known header is raw, as other programs have it.
+    Allowed,
 }
 
 /// Which backing files an image may name.
@@ -168,6 +185,23 @@ pub fn check(path: &Path, options: &OpenOptions, repair: Option<Repair>) -> Resu
     checked().map_err(|e: ImageError| e.in_file(path))
 }
 
+/// Opens the qcow2 image at `path` with its backing chain, for changes of its structure.
+pub fn open_qcow2(path: &Path, options: &OpenOptions) -> Result<Qcow2> {
+    let opened = || {
+        let seen = &mut Seen::default();
+        let storage = open_file(path, options)?;
+        seen.add(storage.identity())?;
+        match decide_format(&*storage, options)? {
+            Format::Qcow2 => open_layer(storage, Some(path), options, seen),
+            Format::Raw => Err(ImageError::new(
+                ErrorKind::Unsupported,
+                "a raw image has nothing of the kind; only qcow2 images do",
+            )),
+        }
+    };
+    opened().map_err(|e: ImageError| e.in_file(path))
+}
+
 fn open_link(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<Arc<dyn Image>> {
     // Before its lock is asked for: a loop would meet the lock of its own first image.
     seen.refuse_loop(path)?;
@@ -221,19 +255,37 @@ fn open_image(
             };
             Arc::new(RawImage::new(storage, access, path)?)
         }
-        Format::Qcow2 => {
-            let header = Header::read(&*storage, Purpose::Contents)?;
-            let parameters = Parameters {
-                writing: options.writing(),
-                secret: options.secrets.own().cloned(),
-                data_file: data_file::open(&header, path, options, seen)?,
-                backing: open_backing(&header, path, options, seen)?,
-                path: path.map(Path::to_path_buf),
-            };
-            Arc::new(Qcow2::open(storage, header, parameters)?)
-        }
+        Format::Qcow2 => Arc::new(open_layer(storage, path, options, seen)?),
     };
     Ok(WriteCached::wrap(image, options.cache))
+}
+
+/// The qcow2 image in `storage`, or a snapshot in it.
+fn open_layer(
+    storage: Arc<dyn Storage>,
+    path: Option<&Path>,
+    options: &OpenOptions,
+    seen: &mut Seen,
+) -> Result<Qcow2> {
+    let mut header = Header::read(&*storage, Purpose::Contents)?;
+    let parameters = Parameters {
+        writing: options.writing(),
+        secret: options.secrets.own().cloned(),
+        data_file: data_file::open(&header, path, options, seen)?,
+        backing: open_backing(&header, path, options, seen)?,
+        path: path.map(Path::to_path_buf),
+    };
+    if let Some(wanted) = &options.snapshot {
+        if !options.read_only {
+            return Err(ImageError::new(
+                ErrorKind::ReadOnly,
+                "a snapshot can only be read",
+            ));
+        }
+        let snapshots = snapshot::read_all(&*storage, &header)?;
+        header = snapshot::find_or_fail(&snapshots, wanted)?.header(&header);
+    }
+    Qcow2::open(storage, header, parameters)
 }
 
 /// The format to open a file in: what the user says, else what is certain.
@@ -241,13 +293,21 @@ pub(super) fn decide_format(storage: &dyn Storage, options: &OpenOptions) -> Res
     match (options.format, probe(storage)?) {
         (Some(format), _) => Ok(format),
         (None, Some(found)) => Ok(found),
-        (None, None) if options.read_only => Ok(Format::Raw),
+        (None, None) if options.read_only || options.guessing == Guessing::Allowed => {
+            Ok(Format::Raw)
+        }
         (None, None) => Err(ImageError::new(
             ErrorKind::Refused,
             "the file has no qcow2 header, and raw is never guessed for writing; if it is a raw \
              disk, say so with format=raw (--disk FILE,format=raw) or -f raw (img)",
         )),
     }
+}
+
+/// Whether two names lead to one file.
+pub(super) fn same_file(one: &Path, other: &Path) -> bool {
+    one == other
+        || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn open_backing(
@@ -263,14 +323,17 @@ fn open_backing(
         return Ok(None);
     }
     let path = chain::resolve(name, image, options.backing)?;
-    let format = chain::format(
-        header.extensions.backing_format(),
-        options.backing_format,
-        name,
-    )?;
+    if options
+        .end_above
+        .as_deref()
+        .is_some_and(|end| same_file(end, &path))
+    {
+        return Ok(None);
+    }
     let below = OpenOptions {
-        format: Some(format),
+        format: chain::format(header.extensions.backing_format(), options, name)?,
         read_only: true,
+        snapshot: None,
         cache: WriteCache::WriteBack,
         data_file: None,
         secrets: options.secrets.below(),

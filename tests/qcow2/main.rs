@@ -8,5 +8,6 @@
 mod attacks;
 mod host_errors;
 mod model;
+mod operations;
 mod qemu;
 mod scratch;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use cowbox::image::qcow2::address::GuestOffset;
 use cowbox::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
 use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{Compression, Header};
+use cowbox::image::qcow2::preallocate::Preallocation;
 use cowbox::image::qcow2::repair::check_storage;
 use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing};
 use cowbox::image::{Image, RawImage, Secret, ZeroMode};
@@ -74,7 +76,10 @@ impl Model {
         let data = data_file.clone().map(|data| data as Arc<dyn Storage>);
         let image = open(&storage, backing.clone(), data, encrypted);
         if case.is_raw() {
-            image.preallocate().unwrap();
+            let end = GuestOffset(image.size());
+            image
+                .preallocate(GuestOffset(0), end, Preallocation::Metadata)
+                .unwrap();
         }
         Self {
             storage,

@@ -8,8 +8,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::super::Outcome;
+use super::super::program::Program;
 use super::info::Output;
-use super::options::{Opening, format};
+use super::options::{Opening, Use, format};
 use crate::image::qcow2::check::Report;
 use crate::image::qcow2::repair::Repair;
 use crate::image::{self, Escaped, Format};
@@ -44,17 +45,23 @@ enum What {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Outcome {
-        let options = match self.repair {
-            None => self.opening.reading(self.format)?,
-            Some(_) => self.opening.writing(self.format)?,
+    pub(super) fn run(self, program: Program) -> Outcome {
+        let purpose = match self.repair {
+            None => Use::Read,
+            Some(_) => Use::Change,
         };
+        let source = self
+            .opening
+            .source(&self.file, self.format, purpose, program)?;
         let repair = self.repair.map(|what| match what {
             What::Leaks => Repair::Leaks,
             What::All => Repair::All,
         });
-        let Some(report) = image::check(&self.file, &options, repair)? else {
-            eprintln!("cowbox: this image format does not support checks");
+        let Some(report) = image::check(&source.path, &source.options, repair)? else {
+            eprintln!(
+                "{}: This image format does not support checks",
+                program.name()
+            );
             return Ok(ExitCode::from(63));
         };
         match self.output {

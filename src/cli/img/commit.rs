@@ -6,20 +6,31 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::Outcome;
+use super::super::program::Program;
 use super::options::{Opening, format};
 use super::progress::Progress;
-use crate::image::commit::{Afterwards, commit};
-use crate::image::{self, Format};
+use super::qemu_text;
+use crate::image::Format;
+use crate::image::commit::{Afterwards, commit, commit_to};
 
 /// Write what an overlay holds into its backing image.
 #[derive(Debug, Args)]
 pub(super) struct Commit {
     /// Format of the overlay.
-    #[arg(short = 'f', value_parser = format)]
+    #[arg(short = 'f', long, value_parser = format)]
     format: Option<Format>,
     /// Leave the overlay as it is, for a caller that deletes it.
     #[arg(short = 'd')]
     drop: bool,
+    /// Write into this image further down the chain; the images above it stay as they are.
+    #[arg(short = 'b', long, value_name = "BASE")]
+    base: Option<PathBuf>,
+    /// Accepted for the sake of scripts: when writes become durable. They are at the end.
+    #[arg(short = 't', long)]
+    cache: Option<String>,
+    /// Accepted for the sake of scripts: the most bytes a second.
+    #[arg(short = 'r', long)]
+    rate_limit: Option<String>,
     /// Show how far it is.
     #[arg(short = 'p', long)]
     progress: bool,
@@ -33,18 +44,23 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    pub(super) fn run(self) -> Outcome {
-        let options = self.opening.writing(self.format)?;
-        let size = image::open(&self.file, &self.opening.reading(self.format)?)?.size();
+    pub(super) fn run(self, program: Program) -> Outcome {
+        let source = self.opening.writing(&self.file, self.format, program)?;
+        let reading = self.opening.reading(&self.file, self.format, program)?;
+        let size = reading.open()?.size();
         let afterwards = if self.drop {
             Afterwards::Keep
         } else {
             Afterwards::Empty
         };
         let mut progress = Progress::new(self.progress, size);
-        commit(&self.file, &options, afterwards, &mut |done| {
-            progress.at(done)
-        })?;
+        let (path, options) = (&source.path, &source.options);
+        let show = &mut |done| progress.at(done);
+        match &self.base {
+            Some(base) => commit_to(path, options, base, show),
+            None => commit(path, options, afterwards, show),
+        }
+        .map_err(|error| qemu_text::of_change(error, program))?;
         progress.end();
         if !self.quiet {
             println!("Image committed.");

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::super::program::Program;
 use super::super::{Outcome, report};
 use super::options::{Opening, format};
+use crate::image::Format;
 use crate::image::compare::{Comparison, compare};
-use crate::image::{self, Format};
 
 /// Compare what two images hold.
 #[derive(Debug, Args)]
@@ -34,16 +35,17 @@ pub(super) struct Compare {
 }
 
 impl Compare {
-    pub(super) fn run(self) -> Outcome {
-        Ok(self.compare().unwrap_or_else(|error| {
-            report(&*error);
+    pub(super) fn run(self, program: Program) -> Outcome {
+        Ok(self.compare(program).unwrap_or_else(|error| {
+            report(&*error, program);
             ExitCode::from(2)
         }))
     }
 
-    fn compare(&self) -> Outcome {
-        let first = image::open(&self.first, &self.opening.reading(self.first_format)?)?;
-        let second = image::open(&self.second, &self.opening.reading(self.second_format)?)?;
+    fn compare(&self, program: Program) -> Outcome {
+        let open = |name, format| self.opening.reading(name, format, program)?.open();
+        let first = open(&self.first, self.first_format)?;
+        let second = open(&self.second, self.second_format)?;
         if first.size() != second.size() {
             if self.strict {
                 self.say("Strict mode: Image size mismatch!");

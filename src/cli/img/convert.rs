@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::Outcome;
+use super::super::program::Program;
 use super::options::{NewImage, Opening, format};
 use super::progress::Progress;
 use super::size;
@@ -42,18 +43,21 @@ pub(super) struct Convert {
 }
 
 impl Convert {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, program: Program) -> Outcome {
         let mut new = NewImage::parse(&self.options)?;
         if new.backing_file.is_some() {
             return Err("a target with a backing file is not supported".into());
         }
-        let source = image::open(&self.source, &self.opening.reading(self.source_format)?)?;
+        let source = self
+            .opening
+            .reading(&self.source, self.source_format, program)?
+            .open()?;
         new.options.size = source.size();
         image::create(&self.target, self.target_format, &new.options)?;
-        let target = image::open(
-            &self.target,
-            &self.opening.writing(Some(self.target_format))?,
-        )?;
+        let target = self
+            .opening
+            .writing(&self.target, Some(self.target_format), program)?
+            .open()?;
         let storing = if self.compress {
             Storing::Compressed
         } else {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::super::Outcome;
+use super::super::program::Program;
 use super::options::{NewImage, format};
 use super::size;
 use crate::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
@@ -41,7 +42,7 @@ pub(super) struct Create {
 }
 
 impl Create {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, _: Program) -> Outcome {
         let mut new = NewImage::parse(&self.options)?;
         let backing = self.backing.clone().or(new.backing_file.take());
         let backing_format = self.backing_format.clone().or(new.backing_format.take());

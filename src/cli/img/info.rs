@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::super::Outcome;
+use super::super::program::Program;
 use super::options::{Opening, format};
-use super::size;
+use super::{size, snapshot_list};
 use crate::image::info::{Info as Facts, Qcow2Facts, chain, info};
 use crate::image::{Escaped, Format};
 
@@ -40,12 +41,13 @@ pub(super) enum Output {
 }
 
 impl Info {
-    pub(super) fn run(self) -> Outcome {
-        let options = self.opening.reading(self.format)?;
+    pub(super) fn run(self, program: Program) -> Outcome {
+        let source = self.opening.reading(&self.file, self.format, program)?;
         let images = match self.backing_chain {
-            true => chain(&self.file, &options)?,
-            false => vec![info(&self.file, &options)?],
-        };
+            true => chain(&source.path, &source.options),
+            false => info(&source.path, &source.options).map(|facts| vec![facts]),
+        }
+        .map_err(|e| source.cannot_open(e))?;
         match (self.output, self.backing_chain) {
             (Output::Human, _) => {
                 let texts: Vec<String> = images.iter().map(human).collect();
@@ -88,9 +90,17 @@ fn human(facts: &Facts) -> String {
     if let Some(format) = &qcow2.backing_format {
         text += &format!("backing file format: {}\n", Escaped(format));
     }
-    text += &snapshots(qcow2);
-    text += &format!(
-        "Format specific information:\n    compat: {}\n    compression type: {}\n",
+    if !qcow2.snapshots.is_empty() {
+        text += "Snapshot list:\n";
+        text += &snapshot_list::table(&qcow2.snapshots);
+    }
+    text + "Format specific information:\n" + &specific_text(qcow2)
+}
+
+/// The lines about what only qcow2 has.
+pub(super) fn specific_text(qcow2: &Qcow2Facts) -> String {
+    let mut text = format!(
+        "    compat: {}\n    compression type: {}\n",
         qcow2.compat, qcow2.compression
     );
     if qcow2.compat != "0.10" {
@@ -101,22 +111,6 @@ fn human(facts: &Facts) -> String {
         text += &format!(
             "    corrupt: {}\n    extended l2: {}\n",
             qcow2.corrupt, qcow2.extended_l2
-        );
-    }
-    text
-}
-
-fn snapshots(qcow2: &Qcow2Facts) -> String {
-    if qcow2.snapshots.is_empty() {
-        return String::new();
-    }
-    let mut text = "Snapshot list:\nID      TAG               VM_SIZE\n".to_owned();
-    for snapshot in &qcow2.snapshots {
-        text += &format!(
-            "{:<7} {:<17} {}\n",
-            Escaped(&snapshot.id).to_string(),
-            Escaped(&snapshot.name).to_string(),
-            size::human(snapshot.vm_state_size)
         );
     }
     text

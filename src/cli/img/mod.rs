@@ -1,18 +1,38 @@
-//! `cowbox img`: what qemu-img does, with its letters, its exit codes and its output.
+//! `cowbox img`: what qemu-img and qemu-io do, with their letters, exit codes and output.
 
+mod amend;
+mod bench;
 mod check;
 mod commit;
 mod compare;
 mod convert;
 mod create;
+mod dd;
 mod info;
+mod io;
+mod keys;
+mod map;
+mod measure;
 mod options;
 mod progress;
+mod qemu_text;
+mod rebase;
+mod resize;
+mod secrets;
 mod size;
+mod snapshot;
+mod snapshot_list;
+mod source;
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Subcommand};
 
 use super::Outcome;
+use super::program::Program;
+use crate::image::qcow2::preallocate::Preallocation;
 
 /// The subcommands for disk images.
 #[derive(Debug, Args)]
@@ -27,6 +47,8 @@ enum Command {
     Create(create::Create),
     /// Show what an image is.
     Info(info::Info),
+    /// Show where the contents of an image lie.
+    Map(map::Map),
     /// Check the tables of a qcow2 image, and mend them.
     Check(check::Check),
     /// Copy an image into another format.
@@ -35,17 +57,95 @@ enum Command {
     Compare(compare::Compare),
     /// Write what an overlay holds into its backing image.
     Commit(commit::Commit),
+    /// Give an overlay another backing image.
+    Rebase(rebase::Rebase),
+    /// Change what an existing qcow2 image is.
+    Amend(amend::Amend),
+    /// Make the disk of an image longer or shorter.
+    Resize(resize::Resize),
+    /// List, make, apply and delete internal snapshots.
+    Snapshot(snapshot::Snapshot),
+    /// Say how big the file of a new image will be.
+    Measure(measure::Measure),
+    /// Copy a part of an image into a new one.
+    Dd(dd::Dd),
+    /// Measure how fast requests to an image are.
+    Bench(bench::Bench),
+    /// Read and write single ranges, by commands.
+    Io(io::Io),
 }
 
 impl Img {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, program: Program) -> Outcome {
         match self.command {
-            Command::Create(command) => command.run(),
-            Command::Info(command) => command.run(),
-            Command::Check(command) => command.run(),
-            Command::Convert(command) => command.run(),
-            Command::Compare(command) => command.run(),
-            Command::Commit(command) => command.run(),
+            Command::Create(command) => command.run(program),
+            Command::Info(command) => command.run(program),
+            Command::Map(command) => command.run(program),
+            Command::Check(command) => command.run(program),
+            Command::Convert(command) => command.run(program),
+            Command::Compare(command) => command.run(program),
+            Command::Commit(command) => command.run(program),
+            Command::Rebase(command) => command.run(program),
+            Command::Amend(command) => command.run(program),
+            Command::Measure(command) => command.run(program),
+            Command::Dd(command) => command.run(program),
+            Command::Bench(command) => command.run(program),
+            Command::Resize(command) => command.run(program),
+            Command::Snapshot(command) => command.run(program),
+            Command::Io(command) => command.run(program),
         }
     }
+}
+
+/// A preallocation mode by its name.
+fn preallocation(name: &str) -> Result<Preallocation, String> {
+    Preallocation::from_name(name).ok_or_else(|| format!("Invalid preallocation mode '{name}'"))
+}
+
+/// Puts arguments of `img` into a form that clap reads: the size of `resize` may start with a
+/// dash.
+pub(super) fn expand(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let is = |at: usize, word: &str| arguments.get(at).is_some_and(|argument| argument == word);
+    if is(1, "img") && is(2, "resize") && arguments.len() > 4 {
+        let size = arguments.pop().unwrap_or_default();
+        arguments.extend(["--".into(), size]);
+        // A second `--`, which the user gave, would be taken for the image.
+        let given = arguments.iter().position(|argument| argument == "--");
+        if let Some(at) = given.filter(|&at| at + 2 < arguments.len()) {
+            arguments.remove(at);
+        }
+    }
+    arguments
+}
+
+/// Says in QEMU's words what is wrong with the arguments.
+pub(super) fn wrong_usage(error: &clap::Error, program: Program) -> ExitCode {
+    let argument = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand]
+        .into_iter()
+        .find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.clone()),
+            _ => None,
+        });
+    let option = || {
+        let text = argument.clone().unwrap_or_default();
+        text.split(' ').next().unwrap_or("").to_owned()
+    };
+    let text = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            format!("Command not found: {}", argument.unwrap_or_default())
+        }
+        ErrorKind::UnknownArgument if option().starts_with('-') => {
+            format!("unrecognized option '{}'", option())
+        }
+        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => {
+            "Expecting one image file name".to_owned()
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "Not enough arguments".to_owned()
+        }
+        _ => super::one_line(&error.to_string()),
+    };
+    let name = program.name();
+    eprintln!("{name}: {text}\nTry '{name} --help' for more information");
+    ExitCode::from(1)
 }

@@ -1,25 +1,33 @@
 //! Options that several commands share: formats, backing files, passwords, `-o` lists.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::program::Program;
+use super::secrets::NamedSecrets;
+use super::source::{self, Source};
+use super::{keys, size};
 use crate::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
-use crate::image::{BackingPolicy, Format, OpenOptions, Secret, Secrets, Sharing};
-
-use super::size;
+use crate::image::{BackingPolicy, Format, Guessing, OpenOptions, Secret, Secrets, Sharing};
 
 /// How an image that exists is opened.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Opening {
     /// Look on while another process may be writing.
     #[arg(short = 'U', long = "force-share")]
     share: bool,
+    /// Images are given as driver options: driver=qcow2,file.filename=disk.qcow2,…
+    #[arg(long)]
+    image_opts: bool,
+    /// A password under a name: secret,id=NAME,data=TEXT or secret,id=NAME,file=PATH.
+    #[arg(long = "object", value_name = "OBJECT")]
+    objects: Vec<String>,
     /// Open backing files outside the image's own directory too.
     #[arg(long)]
     backing_any: bool,
@@ -31,27 +39,71 @@ pub(super) struct Opening {
     password_file: Option<PathBuf>,
 }
 
+/// What is done with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// It is read.
+    Read,
+    /// It is changed: never shared, also with `-U`.
+    Change,
+}
+
 impl Opening {
-    /// The options for an image of a given format, to be read.
-    pub(super) fn reading(&self, format: Option<Format>) -> Result<OpenOptions, Box<dyn Error>> {
-        let sharing = match self.share {
-            true => Sharing::Everything,
-            false => Sharing::Readers,
-        };
-        Ok(OpenOptions {
-            read_only: true,
-            sharing,
-            ..self.writing(format)?
-        })
+    /// The image that `name` means, to be read.
+    pub(super) fn reading(
+        &self,
+        name: &Path,
+        format: Option<Format>,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        self.source(name, format, Use::Read, program)
     }
 
-    /// The options for an image of a given format, to be changed: never shared, also with `-U`.
-    pub(super) fn writing(&self, format: Option<Format>) -> Result<OpenOptions, Box<dyn Error>> {
+    /// The image that `name` means, to be changed.
+    pub(super) fn writing(
+        &self,
+        name: &Path,
+        format: Option<Format>,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        self.source(name, format, Use::Change, program)
+    }
+
+    /// The image that `name` means.
+    pub(super) fn source(
+        &self,
+        name: &Path,
+        format: Option<Format>,
+        purpose: Use,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        let secrets = NamedSecrets::parse(&self.objects)?;
+        let mut options = self.options(program)?;
+        options.format = format;
+        options.read_only = purpose == Use::Read;
+        if self.share && purpose == Use::Read {
+            options.sharing = Sharing::Everything;
+        }
+        if !self.image_opts {
+            return Source::named(name, options, &secrets, program);
+        }
+        if format.is_some() {
+            return Err("--image-opts and --format are mutually exclusive".into());
+        }
+        let pairs = source::pairs(&name.to_string_lossy());
+        Source::described(pairs, options, &secrets, program)
+    }
+
+    fn options(&self, program: Program) -> Result<OpenOptions, Box<dyn Error>> {
+        let trusting = self.backing_any || program.is_qemu();
         Ok(OpenOptions {
-            format,
-            backing: match self.backing_any {
+            backing: match trusting {
                 true => BackingPolicy::Any,
                 false => BackingPolicy::SameDirectory,
+            },
+            guessing: match program.is_qemu() {
+                true => Guessing::Allowed,
+                false => Guessing::Refused,
             },
             backing_format: self.backing_format,
             secrets: self.secrets()?,
@@ -66,6 +118,11 @@ impl Opening {
         let text = std::fs::read_to_string(path)
             .map_err(|e| format!("cannot read the password file {}: {e}", path.display()))?;
         Ok(Secret::new(text.lines().next().unwrap_or("")).into())
+    }
+
+    /// Whether others may write at the same time.
+    pub(super) fn shares(&self) -> bool {
+        self.share
     }
 }
 
@@ -99,11 +156,8 @@ impl NewImage {
     pub(super) fn parse(lists: &[String]) -> Result<Self, String> {
         let mut new = Self::default();
         for list in lists {
-            // A doubled comma is hidden behind a character that no option has.
-            let hidden = list.replace(",,", "\0");
-            for pair in hidden.split(',').filter(|pair| !pair.is_empty()) {
-                let (key, value) = pair.split_once('=').unwrap_or((pair, "on"));
-                new.set(key, &value.replace('\0', ","))?;
+            for (key, value) in keys::parse(list) {
+                new.set(&key, &value)?;
             }
         }
         new.set_data_file()?;
@@ -161,7 +215,7 @@ impl NewImage {
     }
 }
 
-fn version(value: &str) -> Result<Version, String> {
+pub(super) fn version(value: &str) -> Result<Version, String> {
     match value {
         "0.10" | "v2" => Ok(Version::V2),
         "1.1" | "v3" => Ok(Version::V3),
@@ -169,7 +223,7 @@ fn version(value: &str) -> Result<Version, String> {
     }
 }
 
-fn switch(key: &str, value: &str) -> Result<bool, String> {
+pub(super) fn switch(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "on" | "yes" | "true" => Ok(true),
         "off" | "no" | "false" => Ok(false),

@@ -142,8 +142,11 @@ impl Qmp {
                     negotiated: false,
                 });
             }
-            // It may have said its last and still read: its writer goes on until all is sent.
-            Incoming::Gone => self.talk = None,
+            Incoming::Gone => {
+                if let Some(talk) = self.talk.take() {
+                    talk.client.close();
+                }
+            }
             Incoming::Frame(frame) => self.answer(&frame, &mut Target { machine, control }),
         }
     }

@@ -78,6 +78,14 @@ impl Geometry {
         }
     }
 
+    /// The same with counts of 1 << `order` bits; at most 64.
+    pub(super) fn with_refcount_order(self, order: u32) -> Self {
+        Self {
+            refcount_order: order.min(6),
+            ..self
+        }
+    }
+
     /// Whether guest data lies in another file, at its guest offset and without refcounts.
     pub fn has_external_data(&self) -> bool {
         self.external_data

@@ -24,9 +24,12 @@ const MAX_BACKING_NAME: u32 = 1023;
 
 /// Offsets of the fields that are changed in an existing image.
 pub(super) const AT_SIZE: u64 = 24;
+pub(super) const AT_L1: u64 = 36;
 pub(super) const AT_REFCOUNT_TABLE: u64 = 48;
 pub(super) const AT_SNAPSHOTS: u64 = 60;
 pub(super) const AT_INCOMPATIBLE: u64 = 72;
+pub(super) const AT_REFCOUNT_ORDER: usize = 96;
+pub(super) const AT_COMPATIBLE: usize = 80;
 pub(super) const AT_AUTOCLEAR: u64 = 88;
 
 /// Incompatible feature: refcounts may be wrong.

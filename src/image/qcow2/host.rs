@@ -8,9 +8,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
 use super::address::HostOffset;
 use crate::storage::{Allocation, Durability, Storage};
+
+/// Zeros are written in pieces of this size.
+const ZERO_PIECE: u64 = 1 << 20;
 
 /// Why two groups of host writes must not change places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +131,38 @@ impl Host {
         let done = self.storage.zero(at.0, len, how);
         self.unflushed.store(true, Ordering::Release);
         done.map_err(|e| ImageError::io("clear guest data", e).at(at.0))
+    }
+
+    /// Writes `len` bytes of zeros, so that the host has blocks that were written.
+    pub(super) fn write_zeros(&self, at: HostOffset, len: u64) -> Result<()> {
+        let zeros = zeroed(len.min(ZERO_PIECE));
+        let mut done = 0;
+        while done < len {
+            let piece = zeros.split_at(buffer_len((len - done).min(ZERO_PIECE))).0;
+            self.write_data(piece, at.plus(done), "zeros")?;
+            done += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes the file reach to `end`, where it is shorter.
+    pub(super) fn reach(&self, end: HostOffset) -> Result<()> {
+        if self.len()? >= end.0 || !self.storage.grows() {
+            return Ok(());
+        }
+        self.unflushed.store(true, Ordering::Release);
+        let done = self.storage.set_len(end.0);
+        done.map_err(|e| ImageError::io("make the file longer", e).at(end.0))
+    }
+
+    /// Cuts the file at `end`, behind which nothing is in use any more, and that is durable.
+    pub(super) fn cut(&self, end: HostOffset) -> Result<()> {
+        if self.len()? <= end.0 || !self.storage.grows() {
+            return Ok(());
+        }
+        self.unflushed.store(true, Ordering::Release);
+        let done = self.storage.set_len(end.0);
+        done.map_err(|e| ImageError::io("cut the file", e).at(end.0))
     }
 
     fn doubting(&self, error: ImageError) -> ImageError {

@@ -34,13 +34,11 @@ use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
 use super::header::{
-    AT_AUTOCLEAR, AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS,
-    RAW_EXTERNAL_DATA,
+    AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS, RAW_EXTERNAL_DATA,
 };
 use super::host::{Barrier, Host};
 use super::overlap::Kind;
 use super::space::{Reason, Space};
-use super::tracking::Tracking;
 
 /// The most memory that cached L2 tables take: enough to map 256 GiB in clusters of 64 KiB.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -55,10 +53,6 @@ pub(super) struct Metadata {
     l1_dirty: BTreeSet<usize>,
     l2: TableCache,
     pub(super) space: Space,
-    /// The dirty bitmaps that follow changes.
-    pub(super) bitmaps: Tracking,
-    /// Whether the bitmaps on disk survive a change, with their marks.
-    pub(super) bitmaps_kept: bool,
     /// Guest clusters for which a request is writing data that is not yet mapped.
     pub(super) allocating: Vec<Range<u64>>,
     incompatible: u64,
@@ -84,8 +78,6 @@ impl Metadata {
             l1_dirty: BTreeSet::new(),
             l2: TableCache::new(CACHE_BYTES, geometry.slice_size()),
             space: Space::new(host, header)?,
-            bitmaps: Tracking::default(),
-            bitmaps_kept: false,
             allocating: Vec::new(),
             incompatible: header.incompatible,
             lazy: header.compatible & LAZY_REFCOUNTS != 0,
@@ -104,14 +96,6 @@ impl Metadata {
                     .add(entry.table, 1, Kind::ActiveL2, &self.geometry);
             }
         }
-    }
-
-    pub(super) fn host(&self) -> &Host {
-        &self.host
-    }
-
-    pub(super) fn geometry(&self) -> Geometry {
-        self.geometry
     }
 
     /// The active L1 table.
@@ -201,25 +185,20 @@ impl Metadata {
             ));
         }
         let dirty = self.lazy && self.incompatible & DIRTY == 0;
-        let kept = RAW_EXTERNAL_DATA | if self.bitmaps_kept { BITMAPS } else { 0 };
-        let stale = self.autoclear & !kept != 0;
-        let marks = self.bitmaps.wants_marks();
-        if !dirty && !stale && !marks {
+        let stale = self.autoclear & !RAW_EXTERNAL_DATA != 0;
+        if !dirty && !stale {
             return Ok(());
         }
         if dirty {
             self.write_incompatible(self.incompatible | DIRTY)?;
         }
         if stale {
-            let left = (self.autoclear & kept).to_be_bytes();
+            let left = (self.autoclear & RAW_EXTERNAL_DATA).to_be_bytes();
             self.host
                 .write(&left, HostOffset(AT_AUTOCLEAR), "the header")?;
         }
-        if marks {
-            self.bitmaps.write_marks(&self.host)?;
-        }
         self.host.barrier(Barrier::FlagBeforeChange)?;
-        self.autoclear &= kept;
+        self.autoclear &= RAW_EXTERNAL_DATA;
         Ok(())
     }
 
@@ -230,21 +209,15 @@ impl Metadata {
         Ok(())
     }
 
-    /// Writes everything, also what waits for the end, and then says on disk that the bitmaps and
-    /// the refcounts are right.
+    /// Writes everything, and then says in the header that the refcounts are right.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.write_back()?;
-        if self.failed.is_some() {
+        if !self.lazy || self.incompatible & DIRTY == 0 || self.failed.is_some() {
             return Ok(());
         }
-        self.store_bitmaps()?;
         self.write_counts()?;
         self.host.barrier(Barrier::ChangesBeforeFlag)?;
-        self.clear_bitmap_marks()?;
-        if self.lazy && self.incompatible & DIRTY != 0 {
-            self.write_incompatible(self.incompatible & !DIRTY)?;
-        }
-        Ok(())
+        self.write_incompatible(self.incompatible & !DIRTY)
     }
 
     /// Passes `result` on. A contradiction between the tables ends all writing and marks the
@@ -352,6 +325,26 @@ impl Metadata {
             && mapping.clusters(&self.geometry) != Some((first, count))
         {
             self.space.release(first, count, reason);
+        }
+        Ok(())
+    }
+
+    /// Gives up the L2 tables of the L1 entries from `index` on, which map nothing any more.
+    pub(super) fn drop_tables(&mut self, index: usize) -> Result<()> {
+        for index in index..self.l1.len() {
+            let Some(entry) = self.l1_entry(index)? else {
+                continue;
+            };
+            if let Some(raw) = self.l1.get_mut(index) {
+                *raw = 0;
+                self.l1_dirty.insert(index);
+            }
+            self.l2.forget(entry.table, self.geometry.cluster_size());
+            self.space
+                .overlap
+                .remove(entry.table, 1, Kind::ActiveL2, &self.geometry);
+            let cluster = entry.table.cluster(&self.geometry);
+            self.space.release(cluster, 1, Reason::Discarded);
         }
         Ok(())
     }

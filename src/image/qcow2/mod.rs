@@ -7,8 +7,8 @@
 //!                                                                              backing image
 //! ```
 //!
-//! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`], [`bitmap`]:
-//!   what stands on disk;
+//! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`]: what stands
+//!   on disk;
 //! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
 //!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
 //! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`crypt`]: what data looks like;
@@ -21,7 +21,7 @@
 //! Specification: QEMU's `docs/interop/qcow2`.
 
 pub mod address;
-pub mod bitmap;
+mod amend;
 mod cache;
 pub mod check;
 mod compress;
@@ -38,15 +38,16 @@ mod overlap;
 
 #[cfg(test)]
 mod power_cut;
-mod preallocate;
+pub mod preallocate;
 mod read;
 mod refcount;
 pub mod repair;
+mod resize;
+mod rewrite;
 pub mod snapshot;
 mod snapshots;
 mod space;
 pub mod subcluster;
-mod tracking;
 mod tree;
 mod width;
 mod write;
@@ -84,8 +85,6 @@ pub struct Qcow2 {
     crypt: Option<Crypt>,
     backing: Option<Arc<dyn Image>>,
     writing: Writing,
-    /// Whether there are dirty bitmaps to keep.
-    tracks_changes: bool,
     path: Option<PathBuf>,
 }
 
@@ -119,18 +118,6 @@ impl Qcow2 {
                 "the image is open for reading only",
             )),
         }
-    }
-
-    /// Before a request changes `len` bytes from `offset` on: notes that in the dirty bitmaps.
-    fn note_change(&self, offset: u64, len: u64) -> Result<()> {
-        if !self.tracks_changes {
-            return Ok(());
-        }
-        let mut metadata = self.lock();
-        metadata.begin_change()?;
-        let offset = address::GuestOffset(offset);
-        metadata.bitmaps.note(offset, len, &self.geometry);
-        Ok(())
     }
 
     /// The length of what shows through from below.
@@ -196,7 +183,6 @@ impl Qcow2 {
         self.header = Header::read(self.host.storage(), Purpose::Contents)?;
         let mut metadata = Metadata::load(&self.host, &self.header)?;
         open::note_fixed_tables(&mut metadata, &self.host, &self.header, self.writing)?;
-        self.tracks_changes = metadata.bitmaps.wants_marks();
         self.metadata = Mutex::new(metadata);
         Ok(())
     }
@@ -251,7 +237,6 @@ impl Image for Qcow2 {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.check_write(offset, buf.len() as u64)?;
         self.relieve()?;
-        self.note_change(offset, buf.len() as u64)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.write_guest(buf, address::GuestOffset(offset))
     }
@@ -259,7 +244,6 @@ impl Image for Qcow2 {
     fn write_zeroes(&self, offset: u64, len: u64, mode: ZeroMode) -> Result<()> {
         self.check_write(offset, len)?;
         self.relieve()?;
-        self.note_change(offset, len)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.zero_guest(address::GuestOffset(offset), len, mode)
     }
@@ -267,7 +251,6 @@ impl Image for Qcow2 {
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
         self.check_write(offset, len)?;
         self.relieve()?;
-        self.note_change(offset, len)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.discard_guest(address::GuestOffset(offset), len)
     }

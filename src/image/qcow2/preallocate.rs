@@ -1,58 +1,120 @@
-//! Preallocation of metadata: every cluster gets its place before anybody writes there.
+//! Space for guest data before it is written.
 //!
 //! An image with a raw external data file is made this way, so that whatever is written to the
 //! file by itself shows through the image.
 
-use super::super::{ErrorKind, ImageError, Result};
+use super::super::Result;
 use super::Qcow2;
-use super::address::{GuestCluster, HostOffset};
+use super::address::{GuestCluster, GuestOffset, HostCluster};
 use super::entry::Mapping;
-use super::metadata::Metadata;
-use super::space::Reason;
+use super::space::{Reason, Run};
 use crate::storage::Allocation;
 
-/// The lock is given up after so many clusters.
-const BATCH: u64 = 4096;
+/// The lock is given up after so many bytes.
+const STEP: u64 = 64 << 20;
+
+/// What stands behind the new part of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preallocation {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Clusters of the image.
+    Metadata,
+    /// Clusters with blocks of the host behind them.
+    Falloc,
+    /// Clusters that zeros have been written to.
+    Full,
+}
+
+impl Preallocation {
+    /// The name on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Metadata => "metadata",
+            Self::Falloc => "falloc",
+            Self::Full => "full",
+        }
+    }
+
+    /// What a name means.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Off, Self::Metadata, Self::Falloc, Self::Full];
+        all.into_iter().find(|mode| mode.name() == name)
+    }
+}
 
 impl Qcow2 {
-    /// Gives each cluster that has nothing a place of its own, which reads as zeros. An image with
-    /// a backing image is refused: there, nothing is not zeros.
-    pub fn preallocate(&self) -> Result<()> {
-        self.check_write(0, self.header.size)?;
-        if self.backing.is_some() {
-            return Err(ImageError::new(
-                ErrorKind::Invalid,
-                "an image with a backing image cannot be preallocated",
-            ));
+    /// Gives every cluster from `start` to `end` that has no place one of its own, with zeros in
+    /// it.
+    pub fn preallocate(
+        &self,
+        start: GuestOffset,
+        end: GuestOffset,
+        how: Preallocation,
+    ) -> Result<()> {
+        if how == Preallocation::Off {
+            return Ok(());
         }
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
-        let end = self.geometry.clusters(self.header.size);
-        for first in (0..end).step_by(usize::try_from(BATCH).unwrap_or(1)) {
-            let mut metadata = self.lock();
-            metadata.begin_change()?;
-            for cluster in (first..end.min(first + BATCH)).map(GuestCluster) {
-                let placed = self.place(&mut metadata, cluster);
-                metadata.sealing(placed)?;
-            }
+        let mut cluster = start.cluster(&self.geometry);
+        let end = GuestCluster(self.geometry.clusters(end.0));
+        while cluster < end {
+            self.relieve()?;
+            cluster = self.preallocate_step(cluster, end, how)?;
         }
         Ok(())
     }
 
-    fn place(&self, metadata: &mut Metadata, cluster: GuestCluster) -> Result<()> {
+    /// Does the next clusters and gives the one to go on with.
+    fn preallocate_step(
+        &self,
+        first: GuestCluster,
+        end: GuestCluster,
+        how: Preallocation,
+    ) -> Result<GuestCluster> {
         let geometry = &self.geometry;
-        if metadata.is_allocating(cluster) || metadata.mapping(cluster)? != Mapping::Unallocated {
-            return Ok(());
+        let mut metadata = self.lock();
+        metadata.begin_change()?;
+        if metadata.mapping(first)? != Mapping::Unallocated {
+            return Ok(first.plus(1));
         }
-        let mut host = HostOffset(cluster.offset(geometry).0);
-        if !geometry.has_external_data() {
-            let run = metadata.space.allocate(1)?;
-            host = run.first.offset(geometry);
-            if !run.fresh {
-                let size = geometry.cluster_size();
-                self.host.zero_data(host, size, Allocation::Keep)?;
-            }
+        let to_table_end = geometry.l2_entries() - first.0 % geometry.l2_entries();
+        let limit = (STEP >> geometry.cluster_bits()).max(1);
+        let limit = limit.min(to_table_end).min(end.0 - first.0);
+        let mut want = 1;
+        while want < limit && metadata.mapping(first.plus(want))? == Mapping::Unallocated {
+            want += 1;
         }
-        let mapping = Mapping::Data { host, copied: true };
-        metadata.map(cluster, mapping, Reason::Replaced)
+        metadata.own_table(first)?;
+        let run = match geometry.has_external_data() {
+            true => Run {
+                first: HostCluster(first.0),
+                count: want,
+                fresh: true,
+            },
+            false => metadata.space.allocate(want)?,
+        };
+        self.fill_with_zeros(run, how)?;
+        for i in 0..run.count {
+            let host = run.first.plus(i).offset(geometry);
+            let mapping = Mapping::Data { host, copied: true };
+            let mapped = metadata.map(first.plus(i), mapping, Reason::Replaced);
+            metadata.sealing(mapped)?;
+        }
+        Ok(first.plus(run.count))
+    }
+
+    fn fill_with_zeros(&self, run: Run, how: Preallocation) -> Result<()> {
+        let at = run.first.offset(&self.geometry);
+        let len = run.count << self.geometry.cluster_bits();
+        let host = self.host.data();
+        match how {
+            Preallocation::Full => host.write_zeros(at, len),
+            Preallocation::Falloc => host.zero_data(at, len, Allocation::Keep),
+            Preallocation::Metadata if run.fresh => host.reach(at.plus(len)),
+            Preallocation::Metadata => host.zero_data(at, len, Allocation::MayFree),
+            Preallocation::Off => Ok(()),
+        }
     }
 }

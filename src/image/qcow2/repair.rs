@@ -9,12 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::fields::{buffer_len, zeroed};
-use super::super::{ErrorKind, ImageError, Result};
+use super::super::fields::{buffer_len, put, zeroed};
+use super::super::{ErrorKind, ImageError, Result, SECTOR};
 use super::address::{HostCluster, HostOffset};
 use super::check::{self, Counts, OwnTables, Report};
 use super::entry::{COPIED, L1Entry};
-use super::header::{AT_REFCOUNT_TABLE, CORRUPT, DIRTY, Header, MAX_REFCOUNT_TABLE_BYTES};
+use super::geometry::Geometry;
+use super::header::{
+    AT_REFCOUNT_ORDER, AT_REFCOUNT_TABLE, CORRUPT, DIRTY, Header, MAX_REFCOUNT_TABLE_BYTES,
+};
 use super::host::{Barrier, Host};
 use super::open::clear_incompatible;
 use super::refcount::Refcounts;
@@ -97,16 +100,42 @@ struct Plan {
 /// Writes a new refcount structure, switches over to it, and sets the COPIED flags right.
 fn rebuild(host: &Arc<Host>, header: &mut Header) -> Result<()> {
     let (_, counts) = check::count(host, header, OwnTables::Ignored)?;
-    let plan = plan(&counts, host, header)?;
-    let table = write_structure(&plan, &counts, host, header)?;
+    replace_refcounts(&counts, host, header, header.geometry.refcount_order())?;
+    mend_copied_flags(&counts, host, header)
+}
+
+/// Writes a refcount structure with counts of 1 << `order` bits behind everything else, and
+/// switches over to it; `counts` has everything but the refcount structure. That of before is not
+/// counted any more, and so is free.
+pub(super) fn replace_refcounts(
+    counts: &Counts,
+    host: &Arc<Host>,
+    header: &mut Header,
+    order: u32,
+) -> Result<()> {
+    let mut new = header.clone();
+    new.geometry = header.geometry.with_refcount_order(order);
+    let plan = plan(counts, host, &new)?;
+    let table = write_structure(&plan, counts, host, &new)?;
     host.barrier(Barrier::TableBeforeHeader)?;
     let clusters = u32::try_from(plan.table_clusters).unwrap_or(u32::MAX);
     let fields = [&table.0.to_be_bytes()[..], &clusters.to_be_bytes()[..]].concat();
-    host.write(&fields, HostOffset(AT_REFCOUNT_TABLE), "the header")?;
+    match order == header.geometry.refcount_order() {
+        true => host.write(&fields, HostOffset(AT_REFCOUNT_TABLE), "the header")?,
+        false => {
+            // The place and the width change together, in one sector.
+            let mut sector = zeroed(SECTOR);
+            host.read(&mut sector, HostOffset(0), "the header")?;
+            put(&mut sector, buffer_len(AT_REFCOUNT_TABLE), &fields);
+            put(&mut sector, AT_REFCOUNT_ORDER, &order.to_be_bytes());
+            host.write(&sector, HostOffset(0), "the header")?;
+        }
+    }
     host.barrier(Barrier::HeaderBeforeRelease)?;
-    header.refcount_table_offset = table;
-    header.refcount_table_clusters = clusters;
-    mend_copied_flags(&counts, host, header)
+    new.refcount_table_offset = table;
+    new.refcount_table_clusters = clusters;
+    *header = new;
+    Ok(())
 }
 
 fn plan(counts: &Counts, host: &Host, header: &Header) -> Result<Plan> {
@@ -164,19 +193,30 @@ fn write_structure(
         let mut bytes = zeroed(geometry.cluster_size());
         for &(i, count) in by_block.get(index).map_or(&[][..], Vec::as_slice) {
             if count > geometry.refcount_max() {
-                return Err(ImageError::corrupt(
-                    "a cluster has more references than fit",
-                ));
+                let at = index * geometry.block_entries() + i;
+                return Err(too_many(HostCluster(at), count, geometry));
             }
             width::set(&mut bytes, i, geometry.refcount_order(), count);
         }
         let at = HostCluster(place).offset(geometry);
         host.write(&bytes, at, "a refcount block")?;
-        super::super::fields::put(&mut table, buffer_len(index * 8), &at.0.to_be_bytes());
+        put(&mut table, buffer_len(index * 8), &at.0.to_be_bytes());
     }
     let at = plan.first.plus(plan.indices.len() as u64).offset(geometry);
     host.write(&table, at, "the refcount table")?;
     Ok(at)
+}
+
+fn too_many(cluster: HostCluster, count: u64, geometry: &Geometry) -> ImageError {
+    ImageError::new(
+        ErrorKind::Unsupported,
+        format!(
+            "Cannot decrease refcount entry width to {} bits: Cluster at offset {:#x} has a \
+             refcount of {count}",
+            1u64 << geometry.refcount_order(),
+            cluster.offset(geometry).0
+        ),
+    )
 }
 
 /// Sets COPIED where the count is 1, and clears it elsewhere, in the active tables.

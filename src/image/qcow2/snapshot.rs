@@ -6,7 +6,7 @@
 //! whatever extra data it has. Format description, "Snapshots".
 
 use super::super::fields::{buffer_len, put, u16_at, u32_at, u64_at, zeroed};
-use super::super::{ImageError, Result};
+use super::super::{ErrorKind, Escaped, ImageError, Result};
 use super::address::HostOffset;
 use super::header::{Header, MAX_L1_BYTES};
 use crate::storage::Storage;
@@ -100,6 +100,16 @@ impl Snapshot {
 pub fn find<'a>(snapshots: &'a [Snapshot], wanted: &[u8]) -> Option<&'a Snapshot> {
     let by_id = snapshots.iter().find(|snapshot| snapshot.id == wanted);
     by_id.or_else(|| snapshots.iter().find(|snapshot| snapshot.name == wanted))
+}
+
+/// The snapshot called `wanted`, or an error that says that there is none.
+pub fn find_or_fail<'a>(snapshots: &'a [Snapshot], wanted: &[u8]) -> Result<&'a Snapshot> {
+    find(snapshots, wanted).ok_or_else(|| {
+        ImageError::new(
+            ErrorKind::NotFound,
+            format!("there is no snapshot \"{}\"", Escaped(wanted)),
+        )
+    })
 }
 
 /// The bytes of a table of `entries`.

@@ -13,12 +13,12 @@
 //! worst leaks clusters. Saved machine state is kept with its snapshot and is not part of the disk
 //! when that is applied. Format description, "Snapshots".
 
-use super::super::{ErrorKind, Escaped, ImageError, Result};
+use super::super::{ErrorKind, ImageError, Result};
 use super::Qcow2;
-use super::address::{GuestOffset, HostOffset};
+use super::address::HostOffset;
 use super::header::{AT_SIZE, AT_SNAPSHOTS, EXTERNAL_DATA, MAX_SNAPSHOTS};
 use super::host::Barrier;
-use super::snapshot::{self, NewEntry, Snapshot, encode_table};
+use super::snapshot::{self, NewEntry, Snapshot, encode_table, find_or_fail};
 use super::tree::Tree;
 
 impl Qcow2 {
@@ -67,7 +67,7 @@ impl Qcow2 {
     /// made.
     pub fn apply_snapshot(&mut self, wanted: &[u8]) -> Result<()> {
         let snapshots = self.prepare_snapshots()?;
-        let snapshot = find(&snapshots, wanted)?;
+        let snapshot = find_or_fail(&snapshots, wanted)?;
         let size = snapshot.disk_size.unwrap_or(self.header.size);
         let entries = self.geometry.l1_entries(size);
         if entries > u64::from(snapshot.l1_size) || !size.is_multiple_of(super::super::SECTOR) {
@@ -92,7 +92,6 @@ impl Qcow2 {
             .write(&fields.concat(), HostOffset(AT_SIZE), "the header")?;
         self.host.barrier(Barrier::HeaderBeforeRelease)?;
         let (old_at, old_len) = (self.header.l1_offset, self.header.l1_bytes());
-        self.note_all(size);
         self.release_range(old_at, old_len);
         self.lower_tree(&old)?;
         self.reload()?;
@@ -102,24 +101,13 @@ impl Qcow2 {
     /// Deletes the snapshot called `wanted` (identifier or name).
     pub fn delete_snapshot(&mut self, wanted: &[u8]) -> Result<()> {
         let snapshots = self.prepare_snapshots()?;
-        let gone = find(&snapshots, wanted)?;
+        let gone = find_or_fail(&snapshots, wanted)?;
         let tree = self.read_tree(gone.l1_offset, gone.l1_size)?;
         let left = snapshots.iter().filter(|snapshot| *snapshot != gone);
         self.switch_table(encode_table(left.map(Snapshot::entry)), snapshots.len() - 1)?;
         self.release_range(gone.l1_offset, u64::from(gone.l1_size) * 8);
         self.lower_tree(&tree)?;
         self.restore_flags()
-    }
-
-    /// The disk becomes another one, of `size` bytes, which dirty bitmaps have to know.
-    fn note_all(&mut self, size: u64) {
-        let (geometry, old) = (self.geometry, self.header.size);
-        let bitmaps = &mut self.tables().bitmaps;
-        if size == old {
-            bitmaps.note(GuestOffset(0), size, &geometry);
-        } else {
-            bitmaps.give_up();
-        }
     }
 
     /// Everything written back, nothing waiting, and the snapshots that there are.
@@ -188,19 +176,10 @@ impl Qcow2 {
     }
 
     /// Writes back all counts and makes everything written durable.
-    fn make_durable(&mut self, why: Barrier) -> Result<()> {
+    pub(super) fn make_durable(&mut self, why: Barrier) -> Result<()> {
         self.tables().write_back()?;
         self.host.barrier(why)
     }
-}
-
-fn find<'a>(snapshots: &'a [Snapshot], wanted: &[u8]) -> Result<&'a Snapshot> {
-    snapshot::find(snapshots, wanted).ok_or_else(|| {
-        ImageError::new(
-            ErrorKind::NotFound,
-            format!("there is no snapshot \"{}\"", Escaped(wanted)),
-        )
-    })
 }
 
 /// The number after the highest among the identifiers.

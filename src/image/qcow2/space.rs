@@ -241,6 +241,18 @@ impl Space {
         })
     }
 
+    /// The cluster behind the last one in use.
+    pub(super) fn end(&mut self) -> Result<HostCluster> {
+        let mut end = self.refcounts.end_of_blocks();
+        while end > 0 && self.refcounts.get(HostCluster(end - 1))? == 0 {
+            end -= 1;
+            if self.refcounts.block(HostCluster(end)).is_none() {
+                end -= end % self.geometry.block_entries();
+            }
+        }
+        Ok(HostCluster(end))
+    }
+
     fn find_free(&mut self, mut from: u64, want: u64) -> Result<(u64, u64)> {
         let limit = HOST_LIMIT >> self.geometry.cluster_bits();
         while from < limit {

@@ -27,6 +27,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// The bytes of the L1 table.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        self.l1.iter().flat_map(|raw| raw.to_be_bytes()).collect()
+    }
+
     /// The bytes of the L1 table with no flag set, as a second reference to the tree.
     pub(super) fn encode_shared(&self) -> Vec<u8> {
         let words = self.l1.iter().map(|raw| raw & !COPIED);
@@ -43,6 +48,25 @@ impl Qcow2 {
         Ok(Tree {
             l1: words.map(|&word| u64::from_be_bytes(word)).collect(),
         })
+    }
+
+    /// Whether any entry of `tree` is a zero cluster.
+    pub(super) fn has_zeros(&self, tree: &Tree) -> Result<bool> {
+        let geometry = self.geometry;
+        let mut table = zeroed(geometry.cluster_size());
+        for (index, &raw) in tree.l1.iter().enumerate() {
+            let Some(entry) = L1Entry::decode(raw, index, &geometry)? else {
+                continue;
+            };
+            self.host.read(&mut table, entry.table, "an L2 table")?;
+            for at in 0..geometry.l2_entries() {
+                let mapping = Mapping::read(&table, at, GuestCluster(0), &geometry)?;
+                if matches!(mapping, Mapping::Zero { .. }) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Raises the refcount of everything in `tree` by 1. Where one does not fit, those raised
@@ -181,8 +205,7 @@ impl Qcow2 {
                 self.host.write(&table, entry.table, "an L2 table")?;
             }
         }
-        let words: Vec<u8> = tree.l1.iter().flat_map(|raw| raw.to_be_bytes()).collect();
-        self.host.write(&words, at, "the L1 table")
+        self.host.write(&tree.encode(), at, "the L1 table")
     }
 }
 

@@ -21,6 +21,9 @@ use crate::storage::Allocation;
 /// Zeros are written in pieces of at most this size.
 const PIECE: u64 = 1 << 20;
 
+/// Before so many clusters more are unmapped, those before may have to be given back.
+const UNMAPPED_AT_A_TIME: u64 = 1 << 20;
+
 /// The lock is given up after so many clusters.
 const BATCH: u64 = 4096;
 
@@ -63,10 +66,21 @@ impl Qcow2 {
     /// Unmaps every cluster, so that the backing image shows through everywhere.
     pub fn empty(&self) -> Result<()> {
         self.check_write(0, self.header.size)?;
-        self.note_change(0, self.header.size)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         let end = GuestCluster(self.geometry.clusters(self.header.size));
-        self.change_clusters(GuestCluster(0), end, Change::Unmap)
+        self.unmap(GuestCluster(0), end)
+    }
+
+    /// Unmaps the clusters from `first` up to `end`, which may lie past the end of the disk.
+    pub(super) fn unmap(&self, first: GuestCluster, end: GuestCluster) -> Result<()> {
+        let mut next = first;
+        while next < end {
+            self.relieve()?;
+            let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+            let stop = next.plus(UNMAPPED_AT_A_TIME).min(end);
+            self.change_clusters(next, stop, Change::Unmap)?;
+            next = stop;
+        }
+        Ok(())
     }
 
     /// The clusters and subclusters that lie wholly in a range. The last cluster of the disk counts
@@ -154,7 +168,7 @@ impl Qcow2 {
     }
 
     /// Writes zeros where a range does not read as zeros already.
-    fn write_zeros(&self, mut start: GuestOffset, end: GuestOffset) -> Result<()> {
+    pub(super) fn write_zeros(&self, mut start: GuestOffset, end: GuestOffset) -> Result<()> {
         while start < end {
             let len = (end.0 - start.0).min(PIECE);
             if !self.is_known_zero(start, len)? {
