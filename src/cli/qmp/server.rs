@@ -12,6 +12,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -76,6 +77,7 @@ pub(super) struct Client {
     outgoing: Sender<String>,
     /// Disconnected when the writer has sent everything.
     sent: Receiver<()>,
+    cut_off: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -98,13 +100,15 @@ impl Client {
             stream,
             outgoing,
             sent,
+            cut_off: Arc::default(),
         })
     }
 
     /// Sends a message; a client that has too many unread ones is cut off.
     pub(super) fn send(&self, message: &Value) {
         if self.outgoing.try_send(format!("{message}\r\n")).is_err() {
-            // It may be gone already.
+            // What it said and nobody read yet is not answered either. It may be gone already.
+            self.cut_off.store(true, Ordering::SeqCst);
             let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
@@ -172,13 +176,17 @@ fn serve(mut stream: UnixStream, sender: &Sender<Incoming>) {
     let Ok(client) = stream.try_clone().and_then(Client::new) else {
         return;
     };
+    let cut_off = Arc::clone(&client.cut_off);
     if sender.send(Incoming::Connected(client)).is_err() {
         return;
     }
     let mut framer = Framer::default();
     let mut buffer = [0; 4096];
-    while let Ok(len @ 1..) = stream.read(&mut buffer) {
+    'reading: while let Ok(len @ 1..) = stream.read(&mut buffer) {
         for frame in framer.feed(&buffer[..len]) {
+            if cut_off.load(Ordering::SeqCst) {
+                break 'reading;
+            }
             if sender.send(Incoming::Frame(frame)).is_err() {
                 return;
             }
