@@ -160,6 +160,11 @@ impl Machine {
         std::mem::take(&mut self.board.outlet().serial)
     }
 
+    /// Takes what was written to the debug console since the last call; of much, the newest.
+    pub fn take_debug(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.board.outlet().debug)
+    }
+
     /// Switches the machine off: everything that was submitted reaches the images, and they are
     /// closed. Returns a line for each that was not closed cleanly.
     pub fn switch_off(mut self) -> Vec<String> {

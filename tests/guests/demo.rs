@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
-use crate::fixture::committed;
+use crate::fixture::{Scratch, committed};
 use crate::session::{Finished, Session, cowbox};
 use crate::{Outcome, trial};
 
@@ -25,6 +25,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("debug_exit_gives_twice_the_value_plus_one", debug_exit),
         trial("triple_fault_ends_with_status_70_and_a_dump", triple_fault),
         trial("reset_ends_the_run_under_no_reboot", reset),
+        trial(
+            "host_clock_keeps_guest_time_with_the_wall_clock",
+            host_clock,
+        ),
+        trial("debug_console_shows_what_firmware_says", debug_console),
         trial(
             "idle_guest_meets_its_time_limit_with_status_124",
             time_limit,
@@ -116,6 +121,29 @@ fn triple_fault() -> Outcome {
 
 fn reset() -> Outcome {
     run("ide", "reboot", &["--no-reboot"]).expect_code(0);
+    Ok(())
+}
+
+/// Neither behind, though the guest works at first, nor ahead, though it is idle then.
+fn host_clock() -> Outcome {
+    let disk = format!("{},snapshot=on", committed("images/demo.qcow2").display());
+    let mut command = cowbox(["run", "--disk", &disk, "--display", "none", "--print-hash"]);
+    command.args(["--clock", "host", "--timeout", "3s"]);
+    let run = Session::start(command).finish(LIMIT);
+    let line = run.expect_code(124).errors.lines().last().unwrap();
+    let tick: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let ms = tick / 1_000_000;
+    assert!((2_900..3_500).contains(&ms), "{ms} ms of guest time in 3 s");
+    Ok(())
+}
+
+fn debug_console() -> Outcome {
+    let scratch = Scratch::new("debug-console");
+    let log = scratch.path("log");
+    let target = format!("file:{}", log.display());
+    run("ide", "halt", &["-debugcon", &target]).expect_code(0);
+    let said = std::fs::read_to_string(log).unwrap();
+    assert!(said.contains("Disk 0: IDE primary master"), "{said}");
     Ok(())
 }
 

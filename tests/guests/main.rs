@@ -21,7 +21,9 @@ mod qmp;
 mod read_back;
 mod replay;
 mod root_disk;
+mod serial_socket;
 mod session;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,9 @@ fn full() -> bool {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = terminal::act_as_child() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // Two guests at a time: each keeps a processor and a disk busy, and has a time limit.
     arguments.test_threads.get_or_insert(2);
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         firmware::trials(),
         memtest::trials(),
         qmp::trials(),
+        serial_socket::trials(),
+        terminal::trials(),
         killed::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

@@ -35,12 +35,17 @@ pub(crate) fn cowbox<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) ->
 impl Session {
     /// Starts a command with no input and no terminal.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self::of(child)
+    }
+
+    /// Watches a command whose output and errors are piped.
+    pub(crate) fn of(mut child: Child) -> Self {
         let mut output = child.stdout.take().unwrap();
         let mut errors = child.stderr.take().unwrap();
         let (sender, stdout) = channel();
@@ -63,6 +68,11 @@ impl Session {
             stderr: Some(stderr),
             transcript: String::new(),
         }
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Takes what is printed until `deadline`; false at the end of the output.

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use cowbox::image::compare::{Comparison, compare};
 use cowbox::image::convert::{ConvertOptions, Storing, convert};
+use cowbox::image::qcow2::Purpose;
+use cowbox::image::qcow2::bitmap::Directory;
 use cowbox::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
 use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::qcow2::geometry::Version;
-use cowbox::image::qcow2::header::Compression;
+use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, Secret, ZeroMode};
+use cowbox::storage::MemoryStorage;
 
 use crate::scratch::{Random, Scratch};
 
@@ -382,31 +385,91 @@ fn a_write_to_an_image_with_a_snapshot_leaves_the_snapshot_intact() {
     assert!(!before.contains("failed"), "{before}");
 }
 
+/// The bitmaps of an image as they stand in its file: name, whether it is consistent, and which of
+/// its bits are set.
+fn bitmaps(path: &Path) -> Vec<(String, bool, Vec<usize>)> {
+    let storage = MemoryStorage::new(std::fs::read(path).unwrap());
+    let header = Header::read(&storage, Purpose::Contents).unwrap();
+    let directory = Directory::read(&storage, &header).unwrap();
+    let list = directory.bitmaps.iter().map(|bitmap| {
+        let bits = bitmap.bits(&storage, &header).unwrap();
+        let set = |bit: &usize| bits[bit / 8] >> (bit % 8) & 1 == 1;
+        let set = (0..bits.len() * 8).filter(set).collect();
+        let name = String::from_utf8_lossy(&bitmap.name).into_owned();
+        (
+            name,
+            bitmap.is_consistent() && header.autoclear & 1 == 1,
+            set,
+        )
+    });
+    list.collect()
+}
+
 #[test]
-fn a_bitmap_is_marked_stale_before_the_first_write() {
+fn enabled_bitmaps_follow_the_writes_of_both_sides() {
     let scratch = Scratch::new("bitmap");
     let file = scratch.path("image.qcow2");
     let name = text(&file);
     qemu("qemu-img", &["create", "-q", "-f", "qcow2", name, "8M"]);
+    let add = ["bitmap", "--add", "-f", "qcow2", "-g", "64k", name];
+    qemu("qemu-img", &[&add[..], &["on"]].concat());
+    qemu("qemu-img", &[&add[..], &["off"]].concat());
     qemu(
         "qemu-img",
-        &["bitmap", "--add", "-f", "qcow2", name, "dirty"],
+        &["bitmap", "--disable", "-f", "qcow2", name, "off"],
     );
+    qemu("qemu-io", &["-f", "qcow2", "-c", "write 128k 1", name]);
+    let two = |on: &[usize]| {
+        let on = ("on".to_owned(), true, on.to_vec());
+        vec![on, ("off".to_owned(), true, Vec::new())]
+    };
+    assert_eq!(bitmaps(&file), two(&[2]));
     drop(open(&file));
-    assert_eq!(
-        std::fs::read(&file).unwrap()[95],
-        1,
-        "opening alone changes nothing"
-    );
+    assert_eq!(bitmaps(&file), two(&[2]), "opening alone changes nothing");
+    let image = open(&file);
+    image.write_at(&[1; 70_000], 1 << 20).unwrap();
+    image.discard(2 << 20, 65536).unwrap();
+    image.flush().unwrap();
+    assert!(!bitmaps(&file)[0].1, "in use while the disk changes");
+    assert!(bitmaps(&file)[1].1, "a disabled one is left alone");
+    image.close().unwrap();
+    assert_eq!(bitmaps(&file), two(&[2, 16, 17, 32]));
+    image.write_zeroes(3 << 20, 1, ZeroMode::MayUnmap).unwrap();
+    image.close().unwrap();
+    drop(image);
+    assert_eq!(bitmaps(&file), two(&[2, 16, 17, 32, 48]));
+    assert_clean(&file);
+    qemu("qemu-io", &["-f", "qcow2", "-c", "write 4M 64k", name]);
+    assert_eq!(bitmaps(&file), two(&[2, 16, 17, 32, 48, 64]));
+    let image = open(&file);
+    image.write_at(&vec![2; 8 << 20], 0).unwrap();
+    image.close().unwrap();
+    drop(image);
+    assert_eq!(bitmaps(&file)[0].2.len(), 128);
+    assert_clean(&file);
+}
+
+#[test]
+fn a_bitmap_that_was_not_stored_stays_marked() {
+    let scratch = Scratch::new("lost-bitmap");
+    let file = scratch.path("image.qcow2");
+    let name = text(&file);
+    qemu("qemu-img", &["create", "-q", "-f", "qcow2", name, "8M"]);
+    qemu("qemu-img", &["bitmap", "--add", "-f", "qcow2", name, "on"]);
     let image = open(&file);
     image.write_at(&[1; 512], 0).unwrap();
-    image.close().unwrap();
-    assert_eq!(std::fs::read(&file).unwrap()[95], 0);
+    image.flush().unwrap();
+    // What a power cut would leave.
+    let cut = scratch.path("cut.qcow2");
+    std::fs::copy(&file, &cut).unwrap();
     drop(image);
-    let report = image::check(&file, &OpenOptions::read_only(), None)
-        .unwrap()
-        .unwrap();
-    assert_eq!(report.corruptions, 0, "{:?}", report.messages);
+    assert!(bitmaps(&file)[0].1);
+    let image = open(&cut);
+    image.write_at(&[1; 512], 1 << 20).unwrap();
+    drop(image);
+    assert!(!bitmaps(&cut)[0].1);
+    assert!(qemu("qemu-img", &["info", text(&cut)]).contains("in-use"));
+    assert_clean(&cut);
 }
 
 #[test]

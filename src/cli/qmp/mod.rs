@@ -148,11 +148,8 @@ impl Qmp {
                     negotiated: false,
                 });
             }
-            Incoming::Gone => {
-                if let Some(talk) = self.talk.take() {
-                    talk.client.close();
-                }
-            }
+            // It may have said its last and still read: its writer goes on until all is sent.
+            Incoming::Gone => self.talk = None,
             Incoming::Frame(frame) => self.answer(&frame, &mut Target { machine, control }),
         }
     }

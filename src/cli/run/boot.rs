@@ -55,7 +55,8 @@ fn by_name(name: &str) -> Result<BootKind, String> {
         "cdrom" => Ok(BootKind::CdRom),
         "network" => Ok(BootKind::Network),
         _ => Err(format!(
-            "{name:?} is no kind of device; disk, cdrom, floppy, network and the letters c d a n are"
+            "{name:?} is no kind of device; disk, cdrom, floppy, network and the letters c d a n \
+             are"
         )),
     }
 }

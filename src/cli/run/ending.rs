@@ -6,6 +6,8 @@ use std::process::ExitCode;
 const TRIPLE_FAULT: u8 = 70;
 /// The status of a run that met its time limit, as timeout(1) has it.
 const TIME_LIMIT: u8 = 124;
+/// To this the number of a signal is added, as shells do.
+const SIGNALS: u8 = 128;
 
 /// Why a run is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(in crate::cli) enum Ending {
     TimeLimit,
     /// The user left.
     Left,
+    /// This signal asked for the end.
+    Signal(u8),
     /// A client on the QMP socket asked for the end.
     Quit,
 }
@@ -37,6 +41,7 @@ impl Ending {
             Self::TripleFault => TRIPLE_FAULT,
             Self::Unimplemented => 1,
             Self::TimeLimit => TIME_LIMIT,
+            Self::Signal(number) => SIGNALS | number,
         })
     }
 }

@@ -6,8 +6,8 @@
 //!                        serial, screen        typed keys and bytes, --send
 //! ```
 //!
-//! Exit status: 0 the guest powered off, 1 our failure, 2 usage, 70 triple fault, 124 time limit;
-//! a value v written to the debug exit port gives (v << 1) | 1.
+//! Exit status: 0 the guest powered off, 1 our failure, 2 usage, 70 triple fault, 124 time limit,
+//! 128 + n signal n; a value v written to the debug exit port gives (v << 1) | 1.
 
 mod aliases;
 mod boot;
@@ -18,6 +18,7 @@ mod pace;
 mod script;
 mod serial;
 mod session;
+mod signals;
 mod values;
 
 pub(super) use aliases::expand;

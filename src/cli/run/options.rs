@@ -26,8 +26,8 @@ const DEFAULT_MEMORY: &str = "512M";
 #[command(after_help = "\
 QEMU's -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot -qmp work too.
 
-Exit status: 0 the guest powered off, 1 failure, 2 wrong usage, 70 triple fault, 124 time limit; \
-a value v written to the debug exit port gives (v << 1) | 1.")]
+Exit status: 0 the guest powered off, 1 failure, 2 wrong usage, 70 triple fault, 124 time limit, \
+128 + n signal n; a value v written to the debug exit port gives (v << 1) | 1.")]
 pub(in crate::cli) struct Run {
     /// Disk images, in boot order; as --disk IMAGE
     #[arg(value_name = "IMAGE")]
@@ -75,6 +75,10 @@ pub(in crate::cli) struct Run {
     /// Where the first serial port goes: stdio, file:PATH, unix:PATH or none
     #[arg(long, value_name = "TARGET")]
     serial: Option<SerialTarget>,
+
+    /// Where the debug console (ports 0xe9 and 0x402; firmware reports there) goes: as --serial
+    #[arg(long, value_name = "TARGET", default_value = "none")]
+    debugcon: SerialTarget,
 
     /// What shows the screen
     #[arg(long, value_enum, default_value = "auto")]
@@ -141,12 +145,14 @@ impl Run {
         let (display, clock, limit) = (self.display, self.clock, self.timeout);
         let print_hash = self.print_hash;
         let qmp = self.qmp.take();
+        let debugcon = self.debugcon.clone();
         let script = self.script()?;
         let machine = self.assemble()?;
         let mut session = Session::new(machine, display, &serial)?
             .with_script(script)
             .with_clock(clock)
             .with_limit(limit);
+        session = session.with_debug_console(&debugcon)?;
         if let Some(address) = qmp {
             session = session.with_qmp(&address)?;
         }
@@ -210,6 +216,7 @@ fn finish(mut machine: Machine, ending: Ending, print_hash: bool) {
             machine.report()
         ),
         Ending::TimeLimit => eprintln!("cowbox: the time limit was reached"),
+        Ending::Signal(number) => eprintln!("cowbox: ended by signal {number}"),
         Ending::PowerOff | Ending::Reset | Ending::DebugExit(_) | Ending::Left | Ending::Quit => {}
     }
     if print_hash {

@@ -10,6 +10,7 @@ use super::ending::Ending;
 use super::pace::{Pace, Pacing};
 use super::script::Script;
 use super::serial::{SerialPort, SerialTarget};
+use super::signals::Signals;
 use crate::cli::console::{Decoder, HELP, Input, Painter, Prefix, RawTerminal, Typed};
 use crate::cli::qmp::{Control, Qmp, RunState, ShutdownReason};
 use crate::cli::unix_socket::SocketAddress;
@@ -17,12 +18,18 @@ use crate::machine::{Event, Machine, Outcome, ResetCause, TICKS_PER_SECOND, Tick
 
 /// How often the outside is looked at, in guest time.
 const SLICE: Tick = TICKS_PER_SECOND / 1000;
+/// How long guest time stands still before those who read are looked at again.
+const CONGESTION: Duration = Duration::from_millis(1);
 /// How often the screen is painted, in host time.
 const FRAME: Duration = Duration::from_millis(30);
 /// How long a stopped machine waits for somebody to say something, before it looks elsewhere.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The time that a character takes on a line of 115,200 baud.
 const CHARACTER: Tick = 10 * TICKS_PER_SECOND / 115_200;
+/// No more is taken from outside for the serial line while so much guest time is full of it.
+const LINE_AHEAD: Tick = TICKS_PER_SECOND / 10;
+/// The time between two chords that are typed at once, as when a text is pasted.
+const CHORD: Tick = TICKS_PER_SECOND / 100;
 
 /// What is shown of the machine's screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -136,6 +143,7 @@ impl Console {
 pub(in crate::cli) struct Session {
     machine: Machine,
     serial: SerialPort,
+    debug_console: SerialPort,
     console: Console,
     script: Script,
     pace: Pace,
@@ -144,10 +152,11 @@ pub(in crate::cli) struct Session {
     limit: Option<Duration>,
     qmp: Option<Qmp>,
     control: Control,
-    /// Host time that passed while the machine was stopped.
-    paused: Duration,
     /// When the line is free for the next character that is sent to the guest.
     line_free: Tick,
+    /// When the keyboard is free for the next chord.
+    keyboard_free: Tick,
+    signals: Signals,
 }
 
 impl Session {
@@ -167,6 +176,7 @@ impl Session {
         Ok(Self {
             machine,
             serial: port,
+            debug_console: SerialPort::None,
             console,
             script: Script::default(),
             pace: Pace::new(pacing),
@@ -175,8 +185,9 @@ impl Session {
             limit: None,
             qmp: None,
             control: Control::default(),
-            paused: Duration::ZERO,
             line_free: 0,
+            keyboard_free: 0,
+            signals: Signals::watch()?,
         })
     }
 
@@ -190,6 +201,15 @@ impl Session {
         Self { limit, ..self }
     }
 
+    /// Shows what is written to the debug console. Errors: the host cannot set that up.
+    pub(super) fn with_debug_console(self, target: &SerialTarget) -> Result<Self, Box<dyn Error>> {
+        let debug_console = SerialPort::open(target).map_err(|e| format!("--debugcon: {e}"))?;
+        Ok(Self {
+            debug_console,
+            ..self
+        })
+    }
+
     /// Lets clients control the machine over a socket. Errors: something else is at the address.
     pub(super) fn with_qmp(self, address: &SocketAddress) -> Result<Self, Box<dyn Error>> {
         let qmp = Qmp::start(address).map_err(|e| format!("--qmp: {e}"))?;
@@ -200,7 +220,7 @@ impl Session {
     /// Chooses the clock.
     pub(super) fn with_clock(self, clock: ClockMode) -> Self {
         let pace = match clock {
-            ClockMode::Host => Pace::new(Pacing::Held),
+            ClockMode::Host => Pace::new(Pacing::Exact),
             ClockMode::Virtual => self.pace,
         };
         Self {
@@ -224,6 +244,8 @@ impl Session {
     /// more.
     pub(in crate::cli) fn run(&mut self) -> Result<Ending, Box<dyn Error>> {
         let ending = self.run_to_the_end();
+        self.serial.finish();
+        self.debug_console.finish();
         if let Some(qmp) = self.qmp.take() {
             qmp.close(shutdown_reason(ending.as_ref().ok(), &mut self.machine));
         }
@@ -233,6 +255,7 @@ impl Session {
     fn run_to_the_end(&mut self) -> Result<Ending, Box<dyn Error>> {
         loop {
             let outcome = match self.control.state() {
+                RunState::Running if self.is_congested() => wait_for_readers(),
                 RunState::Running => self.run_slice(),
                 RunState::Paused => self.pause(),
             };
@@ -246,6 +269,9 @@ impl Session {
             }
             if self.limit.is_some_and(|l| self.started.elapsed() >= l) {
                 return Ok(Ending::TimeLimit);
+            }
+            if let Some(signal) = self.signals.taken() {
+                return Ok(Ending::Signal(signal));
             }
             if self.take_input()? == Typed::Leave {
                 return Ok(Ending::Left);
@@ -261,8 +287,7 @@ impl Session {
     fn run_slice(&mut self) -> Outcome {
         let mut until = self.machine.now() + SLICE;
         if self.clock == ClockMode::Host {
-            let elapsed = self.started.elapsed().saturating_sub(self.paused);
-            let tick = Tick::try_from(elapsed.as_nanos()).unwrap_or(Tick::MAX);
+            let tick = self.pace.wall_tick();
             self.machine.feed(Event::HostClock(tick));
             until = until.max(tick + SLICE);
         }
@@ -279,7 +304,7 @@ impl Session {
             qmp.wait(PAUSE, &mut self.machine, &mut self.control);
         }
         let outcome = self.machine.let_events_in();
-        self.paused += start.elapsed();
+        self.pace.leave_out(start.elapsed());
         outcome.unwrap_or(Outcome::Ran)
     }
 
@@ -300,13 +325,26 @@ impl Session {
 
     /// Carries bytes between the serial port and its far end.
     fn carry_serial(&mut self) -> io::Result<()> {
+        self.debug_console.write(&self.machine.take_debug())?;
         let sent = self.machine.take_serial();
         self.serial.write(&sent)?;
         let answer = self.script.feed(&sent);
         self.send(&answer);
-        let received = self.serial.read();
-        self.send(&received);
+        if !self.line_is_full() {
+            let received = self.serial.read();
+            self.send(&received);
+        }
         Ok(())
+    }
+
+    /// Whether guest time has to wait for who reads what the guest sends.
+    fn is_congested(&self) -> bool {
+        self.serial.is_congested() || self.debug_console.is_congested()
+    }
+
+    /// Whether what was sent to the guest will keep the line busy for a while.
+    fn line_is_full(&self) -> bool {
+        self.line_free > self.machine.now() + LINE_AHEAD
     }
 
     /// Sends bytes to the guest, one character time apart.
@@ -321,6 +359,10 @@ impl Session {
     /// Takes what was typed; [`Typed::Leave`] if the user wants to go.
     fn take_input(&mut self) -> io::Result<Typed> {
         let nothing = Typed::Bytes(Vec::new());
+        // Without a prefix key nothing is lost by letting input wait.
+        if self.line_is_full() && self.console.terminal.is_none() {
+            return Ok(nothing);
+        }
         let Some(chunk) = self.console.input.as_mut().and_then(Input::poll) else {
             return Ok(nothing);
         };
@@ -343,14 +385,21 @@ impl Session {
             return self.send(bytes);
         }
         for chord in self.console.decoder.feed(bytes) {
-            for &key in &chord.keys {
-                self.machine.feed(Event::KeyDown(key));
+            let at = self.keyboard_free.max(self.machine.now());
+            let down = chord.keys.iter().map(|key| Event::KeyDown(*key));
+            let up = chord.keys.iter().rev().map(|key| Event::KeyUp(*key));
+            for event in down.chain(up) {
+                self.machine.inlet().push(at, event);
             }
-            for &key in chord.keys.iter().rev() {
-                self.machine.feed(Event::KeyUp(key));
-            }
+            self.keyboard_free = at + CHORD;
         }
     }
+}
+
+/// Users and clients do not wait.
+fn wait_for_readers() -> Outcome {
+    std::thread::sleep(CONGESTION);
+    Outcome::Ran
 }
 
 /// What an outcome means for the run: its end, or nothing.
@@ -374,7 +423,7 @@ fn shutdown_reason(ending: Option<&Ending>, machine: &mut Machine) -> ShutdownRe
             _ => ShutdownReason::GuestReset,
         },
         Some(Ending::TripleFault) => ShutdownReason::GuestPanic,
-        Some(Ending::TimeLimit) => ShutdownReason::HostSignal,
+        Some(Ending::TimeLimit | Ending::Signal(_)) => ShutdownReason::HostSignal,
         Some(Ending::Left) => ShutdownReason::HostUi,
         Some(Ending::Quit) => ShutdownReason::HostQuit,
         Some(Ending::Unimplemented) | None => ShutdownReason::HostError,

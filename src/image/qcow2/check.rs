@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
+use super::super::fields::{buffer_len, zeroed};
 use super::super::{ImageError, Result};
 use super::address::{GuestCluster, HostCluster, HostOffset};
+use super::bitmap::{Directory, MAX_DIRECTORY};
 use super::entry::{L1_RESERVED, L1Entry, Mapping, RawEntry};
 use super::geometry::Geometry;
 use super::header::{BITMAPS, Header};
@@ -21,8 +22,6 @@ use super::{snapshot, width};
 const MAX_MESSAGES: usize = 200;
 /// References are counted in pages of this many clusters.
 const PAGE: u64 = 256;
-/// The most bitmaps an image has.
-const MAX_BITMAPS: u32 = 65_535;
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
@@ -406,34 +405,18 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let size = bitmaps.directory_size;
-        if bitmaps.count > MAX_BITMAPS || size > 64 << 20 {
-            self.report
-                .corruption("the bitmap directory is too big".to_owned());
+        if size > MAX_DIRECTORY || !self.refer(bitmaps.directory, size, "the bitmap directory") {
             return Ok(());
         }
-        if !self.refer(bitmaps.directory, size, "the bitmap directory") {
-            return Ok(());
+        match Directory::read(self.host.storage(), self.header) {
+            Ok(directory) => directory.bitmaps.iter().try_for_each(|bitmap| {
+                self.bitmap_table(bitmap.table, u64::from(bitmap.table_entries) * 8)
+            }),
+            Err(error) => {
+                self.report.corruption(error.to_string());
+                Ok(())
+            }
         }
-        let mut directory = zeroed(size);
-        self.host
-            .read(&mut directory, bitmaps.directory, "the bitmap directory")?;
-        let mut at = 0;
-        for _ in 0..bitmaps.count {
-            let table = u64_at(&directory, at);
-            let entries = u32_at(&directory, at + 8);
-            let name = u16_at(&directory, at + 18);
-            let extra = u32_at(&directory, at + 20);
-            let (Some(table), Some(entries), Some(name), Some(extra)) =
-                (table, entries, name, extra)
-            else {
-                self.report
-                    .corruption("the bitmap directory ends inside an entry".to_owned());
-                break;
-            };
-            self.bitmap_table(HostOffset(table), u64::from(entries) * 8)?;
-            at += (24 + buffer_len(u64::from(extra)) + usize::from(name)).next_multiple_of(8);
-        }
-        Ok(())
     }
 
     fn bitmap_table(&mut self, at: HostOffset, len: u64) -> Result<()> {

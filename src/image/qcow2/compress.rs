@@ -202,6 +202,7 @@ impl Qcow2 {
         }
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         let cluster = offset.cluster(&self.geometry);
+        self.note_change(offset.0, self.geometry.cluster_size())?;
         let mut metadata = self.lock();
         metadata.begin_change()?;
         let old = metadata.mapping(cluster)?;

@@ -34,11 +34,13 @@ use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
 use super::header::{
-    AT_AUTOCLEAR, AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS, RAW_EXTERNAL_DATA,
+    AT_AUTOCLEAR, AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, LAZY_REFCOUNTS,
+    RAW_EXTERNAL_DATA,
 };
 use super::host::{Barrier, Host};
 use super::overlap::Kind;
 use super::space::{Reason, Space};
+use super::tracking::Tracking;
 
 /// The most memory that cached L2 tables take: enough to map 256 GiB in clusters of 64 KiB.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -53,6 +55,10 @@ pub(super) struct Metadata {
     l1_dirty: BTreeSet<usize>,
     l2: TableCache,
     pub(super) space: Space,
+    /// The dirty bitmaps that follow changes.
+    pub(super) bitmaps: Tracking,
+    /// Whether the bitmaps on disk survive a change, with their marks.
+    pub(super) bitmaps_kept: bool,
     /// Guest clusters for which a request is writing data that is not yet mapped.
     pub(super) allocating: Vec<Range<u64>>,
     incompatible: u64,
@@ -78,6 +84,8 @@ impl Metadata {
             l1_dirty: BTreeSet::new(),
             l2: TableCache::new(CACHE_BYTES, geometry.slice_size()),
             space: Space::new(host, header)?,
+            bitmaps: Tracking::default(),
+            bitmaps_kept: false,
             allocating: Vec::new(),
             incompatible: header.incompatible,
             lazy: header.compatible & LAZY_REFCOUNTS != 0,
@@ -96,6 +104,14 @@ impl Metadata {
                     .add(entry.table, 1, Kind::ActiveL2, &self.geometry);
             }
         }
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// The active L1 table.
@@ -185,20 +201,25 @@ impl Metadata {
             ));
         }
         let dirty = self.lazy && self.incompatible & DIRTY == 0;
-        let stale = self.autoclear & !RAW_EXTERNAL_DATA != 0;
-        if !dirty && !stale {
+        let kept = RAW_EXTERNAL_DATA | if self.bitmaps_kept { BITMAPS } else { 0 };
+        let stale = self.autoclear & !kept != 0;
+        let marks = self.bitmaps.wants_marks();
+        if !dirty && !stale && !marks {
             return Ok(());
         }
         if dirty {
             self.write_incompatible(self.incompatible | DIRTY)?;
         }
         if stale {
-            let left = (self.autoclear & RAW_EXTERNAL_DATA).to_be_bytes();
+            let left = (self.autoclear & kept).to_be_bytes();
             self.host
                 .write(&left, HostOffset(AT_AUTOCLEAR), "the header")?;
         }
+        if marks {
+            self.bitmaps.write_marks(&self.host)?;
+        }
         self.host.barrier(Barrier::FlagBeforeChange)?;
-        self.autoclear &= RAW_EXTERNAL_DATA;
+        self.autoclear &= kept;
         Ok(())
     }
 
@@ -209,15 +230,21 @@ impl Metadata {
         Ok(())
     }
 
-    /// Writes everything, and then says in the header that the refcounts are right.
+    /// Writes everything, also what waits for the end, and then says on disk that the bitmaps and
+    /// the refcounts are right.
     pub(super) fn finish(&mut self) -> Result<()> {
         self.write_back()?;
-        if !self.lazy || self.incompatible & DIRTY == 0 || self.failed.is_some() {
+        if self.failed.is_some() {
             return Ok(());
         }
+        self.store_bitmaps()?;
         self.write_counts()?;
         self.host.barrier(Barrier::ChangesBeforeFlag)?;
-        self.write_incompatible(self.incompatible & !DIRTY)
+        self.clear_bitmap_marks()?;
+        if self.lazy && self.incompatible & DIRTY != 0 {
+            self.write_incompatible(self.incompatible & !DIRTY)?;
+        }
+        Ok(())
     }
 
     /// Passes `result` on. A contradiction between the tables ends all writing and marks the

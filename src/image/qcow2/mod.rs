@@ -7,8 +7,8 @@
 //!                                                                              backing image
 //! ```
 //!
-//! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`]: what stands
-//!   on disk;
+//! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`], [`bitmap`]:
+//!   what stands on disk;
 //! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
 //!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
 //! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`crypt`]: what data looks like;
@@ -22,6 +22,7 @@
 
 pub mod address;
 mod amend;
+pub mod bitmap;
 mod cache;
 pub mod check;
 mod compress;
@@ -48,6 +49,7 @@ pub mod snapshot;
 mod snapshots;
 mod space;
 pub mod subcluster;
+mod tracking;
 mod tree;
 mod width;
 mod write;
@@ -85,6 +87,8 @@ pub struct Qcow2 {
     crypt: Option<Crypt>,
     backing: Option<Arc<dyn Image>>,
     writing: Writing,
+    /// Whether there are dirty bitmaps to keep.
+    tracks_changes: bool,
     path: Option<PathBuf>,
 }
 
@@ -118,6 +122,18 @@ impl Qcow2 {
                 "the image is open for reading only",
             )),
         }
+    }
+
+    /// Before a request changes `len` bytes from `offset` on: notes that in the dirty bitmaps.
+    fn note_change(&self, offset: u64, len: u64) -> Result<()> {
+        if !self.tracks_changes {
+            return Ok(());
+        }
+        let mut metadata = self.lock();
+        metadata.begin_change()?;
+        let offset = address::GuestOffset(offset);
+        metadata.bitmaps.note(offset, len, &self.geometry);
+        Ok(())
     }
 
     /// The length of what shows through from below.
@@ -183,6 +199,7 @@ impl Qcow2 {
         self.header = Header::read(self.host.storage(), Purpose::Contents)?;
         let mut metadata = Metadata::load(&self.host, &self.header)?;
         open::note_fixed_tables(&mut metadata, &self.host, &self.header, self.writing)?;
+        self.tracks_changes = metadata.bitmaps.wants_marks();
         self.metadata = Mutex::new(metadata);
         Ok(())
     }
@@ -237,6 +254,7 @@ impl Image for Qcow2 {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.check_write(offset, buf.len() as u64)?;
         self.relieve()?;
+        self.note_change(offset, buf.len() as u64)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.write_guest(buf, address::GuestOffset(offset))
     }
@@ -244,6 +262,7 @@ impl Image for Qcow2 {
     fn write_zeroes(&self, offset: u64, len: u64, mode: ZeroMode) -> Result<()> {
         self.check_write(offset, len)?;
         self.relieve()?;
+        self.note_change(offset, len)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.zero_guest(address::GuestOffset(offset), len, mode)
     }
@@ -251,6 +270,7 @@ impl Image for Qcow2 {
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
         self.check_write(offset, len)?;
         self.relieve()?;
+        self.note_change(offset, len)?;
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         self.discard_guest(address::GuestOffset(offset), len)
     }

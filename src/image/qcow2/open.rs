@@ -10,10 +10,11 @@ use super::check;
 use super::crypt::Crypt;
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
-use super::header::{AT_INCOMPATIBLE, CORRUPT, DIRTY, Header, first_cluster_len};
+use super::header::{AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, first_cluster_len};
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
 use super::overlap::Kind;
+use super::tracking::Tracking;
 use super::{address::HostOffset, compress::Decompressed, repair, snapshot};
 use crate::storage::Storage;
 
@@ -97,6 +98,7 @@ impl Qcow2 {
         check::check_end(&host, &header)?;
         note_fixed_tables(&mut metadata, &host, &header, with.writing)?;
         Ok(Self {
+            tracks_changes: metadata.bitmaps.wants_marks(),
             crypt: Crypt::open(host.storage(), &header, with.secret.as_ref())?,
             geometry: header.geometry,
             metadata: Mutex::new(metadata),
@@ -214,7 +216,8 @@ pub(super) fn clear_incompatible(host: &Host, header: &mut Header, gone: u64) ->
     host.barrier(Barrier::GuestFlush)
 }
 
-/// Notes where the tables of snapshots and bitmaps and the keys lie, so that no write lands on them.
+/// Notes where the tables of snapshots and bitmaps and the keys lie, so that no write lands on
+/// them, and which bitmaps follow changes.
 pub(super) fn note_fixed_tables(
     metadata: &mut Metadata,
     host: &Host,
@@ -242,5 +245,12 @@ pub(super) fn note_fixed_tables(
         tables.push((at, len, Kind::EncryptionHeader));
     }
     metadata.space.overlap.add_fixed(tables);
+    if header.autoclear & BITMAPS != 0
+        && header.extensions.bitmaps().is_some()
+        && let Some(tracking) = Tracking::load(host, header)?
+    {
+        metadata.bitmaps = tracking;
+        metadata.bitmaps_kept = true;
+    }
     Ok(())
 }

@@ -11,16 +11,20 @@
     reason = "a test's own small numbers"
 )]
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::GuestOffset;
+use super::bitmap::{self, Bitmap, Directory};
 use super::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
 use super::crypt::luks::LuksOptions;
+use super::extension::{BITMAPS as BITMAPS_EXTENSION, encode};
 use super::geometry::Version;
 use super::header::{AT_REFCOUNT_TABLE, BITMAPS, DIRTY, Header};
 use super::host::Barrier;
@@ -30,9 +34,8 @@ use super::snapshot::{Snapshot, find};
 use super::{Parameters, Purpose, Qcow2, Writing};
 use crate::image::{Image, RawAccess, RawImage, Secret, ZeroMode};
 use crate::storage::record::Event;
-use crate::storage::{
-    Access, Allocation, Durability, LockError, MemoryStorage, Occupancy, RecordingStorage, Storage,
-};
+use crate::storage::{MemoryStorage, RecordingStorage, Storage};
+use files::{DATA_FLUSHED, Files};
 
 const SECTOR: usize = 512;
 /// What a sector that was there before, in the image or its backing image, says it was written by.
@@ -74,12 +77,12 @@ enum Variant {
     Subclusters,
     ExternalData,
     Luks,
+    /// With an enabled dirty bitmap.
+    Bitmap,
 }
 
 /// Bytes for the external data file, in front of the image file, of a case that has one.
 const DATA_BYTES: u64 = 2 << 20;
-/// A mark in the log: the external data file was flushed.
-const DATA_FLUSHED: u64 = u64::MAX;
 
 impl Case {
     /// Where the image file starts among the recorded bytes.
@@ -157,94 +160,14 @@ fn password() -> Secret {
     Secret::new("secret")
 }
 
-/// The files of an image, which may be parts of one recorded storage.
-struct Files {
-    image: Arc<dyn Storage>,
-    data: Option<Arc<dyn Storage>>,
-}
-
-impl Files {
-    fn new(all: Arc<dyn Storage>, case: &Case, log: Option<Arc<RecordingStorage>>) -> Self {
-        let start = case.image_start();
-        if start == 0 {
-            let (image, data) = (all, None);
-            return Self { image, data };
-        }
-        let part = |start, end, flushed| -> Arc<dyn Storage> {
-            let all = Arc::clone(&all);
-            Arc::new(PartOf {
-                all,
-                start,
-                end,
-                flushed,
-            })
-        };
-        Self {
-            image: part(start, u64::MAX, None),
-            data: Some(part(0, start, log)),
-        }
-    }
-}
-
-/// A part of a storage that is a file by itself.
-#[derive(Debug)]
-struct PartOf {
-    all: Arc<dyn Storage>,
-    start: u64,
-    end: u64,
-    /// Where flushes are marked, instead of flushing everything.
-    flushed: Option<Arc<RecordingStorage>>,
-}
-
-impl Storage for PartOf {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
-        self.all.read_at(buf, self.start + offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> std::io::Result<()> {
-        assert!(offset + buf.len() as u64 <= self.end);
-        self.all.write_at(buf, self.start + offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64, how: Allocation) -> std::io::Result<()> {
-        assert!(offset + len <= self.end);
-        self.all.zero(self.start + offset, len, how)
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> std::io::Result<()> {
-        self.all.discard(self.start + offset, len)
-    }
-
-    fn flush(&self, what: Durability) -> std::io::Result<()> {
-        match &self.flushed {
-            Some(log) => log.mark(DATA_FLUSHED),
-            None => self.all.flush(what)?,
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.all.len()?.min(self.end).saturating_sub(self.start))
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        assert_eq!(self.end, u64::MAX);
-        self.all.set_len(self.start + len)
-    }
-
-    fn lock(&self, _: Access) -> Result<(), LockError> {
-        Ok(())
-    }
-
-    fn extent(&self, _: u64, len: u64) -> std::io::Result<(Occupancy, u64)> {
-        Ok((Occupancy::Data, len))
-    }
-}
-
 /// Runs a workload; gives what it did and what reached the host.
 fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>, Vec<Event>) {
     let fresh = Arc::new(MemoryStorage::new(vec![0; case.image_start() as usize]));
-    let files = Files::new(Arc::clone(&fresh) as Arc<dyn Storage>, case, None);
+    let files = Files::new(
+        Arc::clone(&fresh) as Arc<dyn Storage>,
+        case.image_start(),
+        None,
+    );
     let size = (case.sectors_at_first() * SECTOR) as u64;
     let (version, cluster_size) = (case.version, case.cluster_size);
     let refcount_bits = case.refcount_bits;
@@ -256,7 +179,7 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
         ..CreateOptions::default()
     };
     match case.format {
-        Variant::Plain => {}
+        Variant::Plain | Variant::Bitmap => {}
         Variant::LazyRefcounts => options.refcounts = RefcountUpdates::Lazy,
         Variant::Subclusters => options.entries = L2Entries::Extended,
         Variant::Luks => {
@@ -278,12 +201,18 @@ fn record(case: &Case, seed: u64, broken: Option<Barrier>) -> (Vec<u8>, Vec<Op>,
         .unwrap();
     image.close().unwrap();
     let mut start = fresh.to_vec();
-    if version == Version::V3 {
+    if case.format == Variant::Bitmap {
+        start = with_bitmap(start, case);
+    } else if version == Version::V3 {
         start[case.image_start() as usize + 95] = u8::try_from(BITMAPS).unwrap();
     }
     let storage = Arc::new(RecordingStorage::new(start.clone()));
     let log = Some(Arc::clone(&storage));
-    let files = Files::new(Arc::clone(&storage) as Arc<dyn Storage>, case, log);
+    let files = Files::new(
+        Arc::clone(&storage) as Arc<dyn Storage>,
+        case.image_start(),
+        log,
+    );
     let mut image = open(&files, case).unwrap();
     *image.host.broken.lock().unwrap() = broken;
     let mut random = Random(seed);
@@ -364,8 +293,12 @@ fn step(image: &Qcow2, case: &Case, random: &mut Random, writer: u32) -> Op {
             Op::Discard(range)
         }
         9 => compressed(image, case, start, writer),
-        _ => {
+        10 => {
             image.flush().unwrap();
+            Op::Flush
+        }
+        _ => {
+            image.close().unwrap();
             Op::Flush
         }
     }
@@ -384,6 +317,65 @@ fn compressed(image: &Qcow2, case: &Case, start: usize, writer: u32) -> Op {
         ),
         Err(_) => Op::Write(0..0, writer),
     }
+}
+
+/// The same image with an enabled dirty bitmap of one bit for each sector. No name of a backing
+/// file follows the header extensions.
+fn with_bitmap(bytes: Vec<u8>, case: &Case) -> Vec<u8> {
+    let storage = Arc::new(MemoryStorage::new(bytes));
+    let files = Files::new(Arc::clone(&storage) as Arc<dyn Storage>, 0, None);
+    let image = open(&files, case).unwrap();
+    let [table, directory] = {
+        let mut metadata = image.lock();
+        [(); 2].map(|()| metadata.space.allocate(1).unwrap())
+    }
+    .map(|run| run.first.offset(image.geometry()));
+    let bitmap = Bitmap {
+        table,
+        table_entries: 1,
+        flags: bitmap::AUTO,
+        kind: 1,
+        granularity_bits: 9,
+        name: b"changes".to_vec(),
+        extra: Vec::new(),
+    };
+    let entry = Directory::encode(&[bitmap]);
+    image.host.write(&[0; 8], table, "a bitmap table").unwrap();
+    image
+        .host
+        .write(&entry, directory, "the directory")
+        .unwrap();
+    image.close().unwrap();
+    let mut bytes = storage.to_vec();
+    let fields = [1 << 32, entry.len() as u64, directory.0].map(u64::to_be_bytes);
+    let at = image.header().header_length as usize;
+    let extension = encode(BITMAPS_EXTENSION, &fields.concat());
+    bytes.copy_within(
+        at..case.cluster_size as usize - extension.len(),
+        at + extension.len(),
+    );
+    bytes[at..at + extension.len()].copy_from_slice(&extension);
+    bytes[95] = u8::try_from(BITMAPS).unwrap();
+    bytes
+}
+
+/// Whether the bitmaps that count as right have each sector that changed.
+fn bitmaps_cover(image: &Qcow2, disk: &[u8], first: &[Vec<u32>]) -> Result<(), String> {
+    let storage = image.host.storage();
+    let directory = Directory::read(storage, image.header()).map_err(|e| e.to_string())?;
+    for bitmap in directory.bitmaps.iter().filter(|b| b.is_consistent()) {
+        let bits = bitmap.bits(storage, image.header());
+        let bits = bits.map_err(|e| e.to_string())?;
+        for (number, found) in disk.as_chunks::<SECTOR>().0.iter().enumerate() {
+            let same = first[number]
+                .iter()
+                .any(|&writer| *found == sector(writer, number));
+            if !same && bits[number / 8] >> (number % 8) & 1 == 0 {
+                return Err(format!("the bitmap misses the change of sector {number}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// For each sector, the writers whose data a power cut may leave there.
@@ -530,7 +522,11 @@ fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
     let header = case.image_start() as usize;
     let bitmaps_valid = u64::from(state[header + 95]) & BITMAPS != 0;
     let was_dirty = u64::from(state[header + 79]) & DIRTY != 0;
-    let files = Files::new(Arc::new(MemoryStorage::new(state)), case, None);
+    let files = Files::new(
+        Arc::new(MemoryStorage::new(state)),
+        case.image_start(),
+        None,
+    );
     if was_dirty {
         let mended = open(&files, case).map_err(|e| format!("mend: {e}"))?;
         mended.close().map_err(|e| format!("close: {e}"))?;
@@ -540,7 +536,12 @@ fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
         return Err(format!("check: {:?}", report.messages));
     }
     let image = open(&files, case).map_err(|e| format!("open: {e}"))?;
-    allowed.judge(&read(&image)?, bitmaps_valid)?;
+    let disk = read(&image)?;
+    let real_bitmaps = case.format == Variant::Bitmap;
+    allowed.judge(&disk, bitmaps_valid && !real_bitmaps)?;
+    if bitmaps_valid && real_bitmaps {
+        bitmaps_cover(&image, &disk, &allowed.first)?;
+    }
     let found = image.snapshots().map_err(|e| format!("snapshots: {e}"))?;
     for (name, (contents, must)) in &allowed.snapshots {
         let Some(snapshot) = find(&found, called(*name).as_bytes()) else {
@@ -643,7 +644,7 @@ fn explore(
     (states, None)
 }
 
-fn cases() -> [Case; 13] {
+fn cases() -> [Case; 15] {
     let v3 = Version::V3;
     let plain = |version, cluster_size, refcount_bits, sectors, backed, ops| Case {
         version,
@@ -671,6 +672,8 @@ fn cases() -> [Case; 13] {
         with(Variant::ExternalData, plain(v3, 4096, 16, 1000, true, 50)),
         with(Variant::ExternalData, plain(v3, 65536, 16, 2000, false, 30)),
         with(Variant::Luks, plain(v3, 4096, 16, 800, true, 25)),
+        with(Variant::Bitmap, plain(v3, 512, 16, 400, true, 50)),
+        with(Variant::Bitmap, plain(v3, 4096, 16, 1000, false, 50)),
     ]
 }
 
@@ -794,6 +797,7 @@ fn the_oracle_sees_each_barrier_that_is_missing() {
         Barrier::ClusterBeforeReference,
         Barrier::ClearedBeforeReuse,
         Barrier::FlagBeforeChange,
+        Barrier::ChangesBeforeFlag,
         Barrier::GuestFlush,
     ];
     for broken in all {

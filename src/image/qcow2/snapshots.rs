@@ -15,7 +15,7 @@
 
 use super::super::{ErrorKind, ImageError, Result};
 use super::Qcow2;
-use super::address::HostOffset;
+use super::address::{GuestOffset, HostOffset};
 use super::header::{AT_SIZE, AT_SNAPSHOTS, EXTERNAL_DATA, MAX_SNAPSHOTS};
 use super::host::Barrier;
 use super::snapshot::{self, NewEntry, Snapshot, encode_table, find_or_fail};
@@ -92,6 +92,7 @@ impl Qcow2 {
             .write(&fields.concat(), HostOffset(AT_SIZE), "the header")?;
         self.host.barrier(Barrier::HeaderBeforeRelease)?;
         let (old_at, old_len) = (self.header.l1_offset, self.header.l1_bytes());
+        self.note_all(size);
         self.release_range(old_at, old_len);
         self.lower_tree(&old)?;
         self.reload()?;
@@ -108,6 +109,17 @@ impl Qcow2 {
         self.release_range(gone.l1_offset, u64::from(gone.l1_size) * 8);
         self.lower_tree(&tree)?;
         self.restore_flags()
+    }
+
+    /// The disk becomes another one, of `size` bytes, which dirty bitmaps have to know.
+    fn note_all(&mut self, size: u64) {
+        let (geometry, old) = (self.geometry, self.header.size);
+        let bitmaps = &mut self.tables().bitmaps;
+        if size == old {
+            bitmaps.note(GuestOffset(0), size, &geometry);
+        } else {
+            bitmaps.give_up();
+        }
     }
 
     /// Everything written back, nothing waiting, and the snapshots that there are.

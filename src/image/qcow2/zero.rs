@@ -66,6 +66,7 @@ impl Qcow2 {
     /// Unmaps every cluster, so that the backing image shows through everywhere.
     pub fn empty(&self) -> Result<()> {
         self.check_write(0, self.header.size)?;
+        self.note_change(0, self.header.size)?;
         let end = GuestCluster(self.geometry.clusters(self.header.size));
         self.unmap(GuestCluster(0), end)
     }

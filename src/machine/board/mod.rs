@@ -42,6 +42,8 @@ use wiring::{Due, Slot, Wiring};
 
 /// How many lines about misuse wait for their reader at most: a guest can make any number.
 const MOST_MISUSE_LINES: usize = 1000;
+/// So many bytes of the debug console are kept for their reader, and at most twice as many wait.
+const DEBUG_BYTES: usize = 1 << 16;
 
 /// The levels that the interrupt controllers have seen: ISA 0 to 15, IOAPIC pins 16 to 23.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,8 +288,17 @@ impl Board {
             self.carry_out_requests(memory, now);
         }
         self.wiring.outlet.misuse.truncate(MOST_MISUSE_LINES);
+        self.drop_old_debug_output();
         self.wiring.update_next_deadline();
         self.update_signals();
+    }
+
+    /// Nobody need read the debug console: of what waits, the newest is kept.
+    fn drop_old_debug_output(&mut self) {
+        let debug = &mut self.wiring.outlet.debug;
+        if debug.len() > 2 * DEBUG_BYTES {
+            debug.drain(..debug.len() - DEBUG_BYTES);
+        }
     }
 
     fn update_signals(&mut self) {
