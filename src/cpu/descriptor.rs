@@ -320,9 +320,12 @@ impl Core<'_> {
 
     /// Loads CS and the privilege level, both checked; the selector's RPL becomes `cpl`.
     pub(super) fn set_code_segment(&mut self, selector: u16, descriptor: &Descriptor, cpl: u8) {
-        self.cpu.cpl = cpl;
         let selector = selector & INDEX | u16::from(cpl);
-        self.set_segment(CS, descriptor.segment(selector));
+        let segment = descriptor.segment(selector);
+        if cpl != self.cpu.cpl || segment != *self.cpu.segment(CS) {
+            self.cpu.cpl = cpl;
+            self.set_segment(CS, segment);
+        }
     }
 
     /// Continues at `target` of a code segment that was just loaded.

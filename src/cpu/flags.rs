@@ -56,6 +56,7 @@ const HALF_CARRY_BIT: u64 = 1 << 3;
 
 /// EFLAGS, with lazy arithmetic flags.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Flags {
     /// ZF is set if this is zero.
     zero: u64,

@@ -254,7 +254,9 @@ impl Core<'_> {
     /// Continues at a far pointer of the interrupt vector table.
     fn jump_real(&mut self, target: u32) {
         let segment = self.real_segment(CS, (target >> 16) as u16);
-        self.set_segment(CS, segment);
+        if segment != *self.cpu.segment(CS) {
+            self.set_segment(CS, segment);
+        }
         self.continue_at(u64::from(target & 0xffff));
     }
 

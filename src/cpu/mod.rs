@@ -53,16 +53,24 @@ pub use run::Stop;
 pub use segment::{Segment, TableRegister};
 pub use socket::{Bus, Signals};
 
-/// The architectural state of one CPU, and where it stands between two blocks.
+/// The architectural state of one CPU, and where it stands between two blocks. What nearly
+/// every instruction touches comes first: short offsets make short code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Cpu {
-    /// The general registers.
-    pub regs: Registers,
+    /// EFLAGS.
+    pub flags: Flags,
     /// While a block runs: the instruction pointer after it, unless a branch says otherwise.
     /// Between blocks: the next instruction.
     pub rip: u64,
-    /// EFLAGS.
-    pub flags: Flags,
+    /// What the run loop carries from block to block.
+    pub flow: run::Flow,
+    /// The general registers.
+    pub regs: Registers,
+    /// What follows from the state below, see [`Cpu::refresh_mode`].
+    pub mode: mode::Mode,
+    /// Translations.
+    pub tlb: mmu::Tlb,
     /// ES CS SS DS FS GS, then the two flat segments of 64-bit mode.
     pub segments: [Segment; 8],
     /// The task register.
@@ -91,12 +99,6 @@ pub struct Cpu {
     pub sse: simd::Sse,
     /// Current privilege level, 0 to 3.
     pub cpl: u8,
-    /// Translations.
-    pub tlb: mmu::Tlb,
-    /// What follows from the above, see [`Cpu::refresh_mode`].
-    pub mode: mode::Mode,
-    /// What the run loop carries from block to block.
-    pub flow: run::Flow,
     /// The event that [`Raised`] speaks of.
     pub event: Event,
     /// The last exceptions, for the report of a shutdown.
@@ -165,9 +167,9 @@ impl Cpu {
 
     /// RESET: everything as after power-up, but time goes on.
     pub fn reset(&mut self) {
-        let now = self.flow.base;
+        let now = self.flow.end;
         *self = Self::at_reset();
-        self.flow.base = now;
+        self.flow.end = now;
     }
 
     /// A segment register by its index.
@@ -179,7 +181,7 @@ impl Cpu {
     /// Guest time at the instruction that is running, or between blocks at the next one.
     #[inline(always)]
     pub fn now(&self) -> Tick {
-        self.flow.base + Tick::from(self.flow.index)
+        self.flow.end - Tick::from(self.flow.left)
     }
 }
 

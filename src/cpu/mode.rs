@@ -190,6 +190,7 @@ impl Cpu {
             },
             user: u8::from(self.cpl == 3),
         };
+        self.tlb.set_user(self.mode.user);
         if before != self.mode {
             self.flow.forget_fetch_page();
         }

@@ -2,11 +2,11 @@
 //!
 //! At a head one comparison says whether the next block can run: it has to end before the
 //! *horizon*, which is the deadline, or 0 when anything wants attention (an interrupt, the trap
-//! flag, overwritten code, the machine). Within a block two tests follow each instruction: did
-//! it raise, and did it ask to end the block.
+//! flag, overwritten code, the machine). Within a block each instruction calls the next one
+//! (`exec/chain.rs`) until one raises, asks to leave the block, or is the last.
 //!
-//! Guest time stands in [`Flow::base`] at the head and is exact within the block, since every
-//! instruction is one tick: `base + index`.
+//! Guest time stands in [`Flow::end`] between blocks and is exact within a block, since every
+//! instruction is one tick: `end - left`.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use super::mmu::Access;
 use super::segment::CS;
 use super::{Core, Exec, Raised};
 use crate::bus::Tick;
-use crate::memory::PAGE_SIZE;
+use crate::memory::{PAGE_SIZE, PhysAddr};
 
 /// Why the CPU came back to the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,13 +78,21 @@ const NO_WINDOW: FetchWindow = FetchWindow {
     key: BlockKey::DEAD,
 };
 
-/// What the loop carries from block to block.
+/// What the loop carries from block to block, what each instruction touches first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Flow {
-    /// Guest time at the head of the block.
-    pub base: Tick,
-    /// Instructions of the block that ran before this one.
-    pub index: u32,
+    /// While a block runs: how many of its instructions are left, the running one included.
+    pub(super) left: u32,
+    #[serde(skip)]
+    ending: Ending,
+    /// Guest time at the end of the running block; between blocks, guest time.
+    pub end: Tick,
+    /// Blocks that end by this tick need no look at anything: the deadline, or 0 if something
+    /// wants attention.
+    #[serde(skip)]
+    horizon: Tick,
+    fetch: FetchWindow,
     /// When the machine wants the CPU back.
     #[serde(skip)]
     deadline: Tick,
@@ -100,22 +108,15 @@ pub struct Flow {
     departed: bool,
     /// An NMI handler runs: no other NMI until IRET.
     pub(crate) nmi_masked: bool,
-    /// Blocks that end by this tick need no look at anything: the deadline, or 0 if something
-    /// wants attention.
-    #[serde(skip)]
-    horizon: Tick,
-    #[serde(skip)]
-    ending: Ending,
     #[serde(skip)]
     stale_blocks: bool,
-    fetch: FetchWindow,
 }
 
 impl Default for Flow {
     fn default() -> Self {
         Self {
-            base: 0,
-            index: 0,
+            end: 0,
+            left: 0,
             deadline: 0,
             until: 0,
             halted: false,
@@ -167,7 +168,7 @@ impl Flow {
     /// does not go back to the instruction, and its single-step trap is lost.
     pub(crate) fn handler_entered(&mut self) {
         self.departed = true;
-        self.attend();
+        self.end_block();
     }
 
     /// How many one-tick steps fit before the deadline; at least one.
@@ -182,12 +183,12 @@ impl Flow {
 
     /// Lets `ticks` pass within the instruction.
     pub(crate) fn pass(&mut self, ticks: Tick) {
-        self.base += ticks;
+        self.end += ticks;
     }
 
     /// Lets `ticks` pass beyond the one of the instruction.
     pub fn spend(&mut self, ticks: Tick) {
-        self.base += ticks;
+        self.end += ticks;
         self.end_block();
     }
 
@@ -218,9 +219,6 @@ impl Flow {
     }
 }
 
-/// No block came before.
-const NO_BLOCK: BlockId = BlockId::MAX;
-
 impl Core<'_> {
     /// Runs until something stops the CPU, or guest time reaches `until`. `blocks` belongs to
     /// this CPU.
@@ -229,36 +227,36 @@ impl Core<'_> {
         self.cpu.flow.attend();
         self.cpu.flow.clear_ending();
         self.take_signals();
-        let mut last = NO_BLOCK;
         loop {
-            last = match self.run_slowly(blocks, last) {
-                Ok(Some(id)) => match self.run_linked(blocks, id) {
-                    Ok(last) => last,
-                    Err(Raised) => match self.deliver_event() {
-                        Ok(()) => NO_BLOCK,
-                        Err(stop) => return stop,
-                    },
-                },
-                Ok(None) => NO_BLOCK,
+            let done = match self.run_slowly(blocks) {
+                Ok(Some(id)) => {
+                    let done = self.run_linked(blocks, blocks.get(id));
+                    self.cpu.flow.left = 0;
+                    done
+                }
+                Ok(None) => Ok(()),
                 Err(stop) => return stop,
             };
+            if done.is_err()
+                && let Err(stop) = self.deliver_event()
+            {
+                return stop;
+            }
         }
     }
 
-    /// Runs `id` and what follows it, as long as each block is found by its predecessor's hint
-    /// and ends before the horizon. Returns the last block that ran to its end.
+    /// Runs `block` and what follows it, as long as that is decoded and ends before the
+    /// horizon.
     #[inline(always)]
-    fn run_linked(&mut self, blocks: &BlockCache, mut id: BlockId) -> Exec<BlockId> {
+    fn run_linked<'b>(&mut self, blocks: &'b BlockCache, mut block: &'b Block) -> Exec {
         loop {
-            let block = blocks.get(id);
-            let fall_through = self.execute(block.ops(), block.bytes())?;
-            let Some(key) = self.next_key() else {
-                return Ok(id);
+            self.execute(block.ops(), block.bytes())?;
+            let Some(key) = self.next_key().or_else(|| self.next_page()) else {
+                return Ok(());
             };
-            let taken = self.cpu.rip != fall_through;
-            match blocks.successor(block, taken, key) {
-                Some(next) if self.fits(blocks.get(next)) => id = next,
-                _ => return Ok(id),
+            match blocks.successor(block, key) {
+                Some(next) if self.fits(next) => block = next,
+                _ => return Ok(()),
             }
         }
     }
@@ -266,18 +264,14 @@ impl Core<'_> {
     /// Whether a whole block can run before anything needs looking at.
     #[inline(always)]
     fn fits(&self, block: &Block) -> bool {
-        self.cpu.flow.base + block.ops().len() as u64 <= self.cpu.flow.horizon
+        self.cpu.flow.end + block.ops().len() as u64 <= self.cpu.flow.horizon
     }
 
     /// A block head with everything that can happen there. Gives a block that fits before the
     /// horizon for [`Core::run_linked`], or runs what it can itself.
     #[cold]
     #[inline(never)]
-    fn run_slowly(
-        &mut self,
-        blocks: &mut BlockCache,
-        last: BlockId,
-    ) -> Result<Option<BlockId>, Stop> {
+    fn run_slowly(&mut self, blocks: &mut BlockCache) -> Result<Option<BlockId>, Stop> {
         if self.cpu.flow.horizon != self.cpu.flow.deadline {
             if self.attend(blocks).is_err() {
                 return self.deliver_event().map(|()| None);
@@ -289,17 +283,17 @@ impl Core<'_> {
                 return Err(Stop::Requested);
             }
         }
+        let room = self.cpu.flow.deadline.saturating_sub(self.cpu.flow.end);
+        if room == 0 {
+            return Err(Stop::Deadline);
+        }
         self.cpu.flow.departed = false;
-        let Ok(id) = self.next_block(blocks, last) else {
+        let Ok(id) = self.next_block(blocks) else {
             return self.deliver_event().map(|()| None);
         };
         let block = blocks.get(id);
         if self.fits(block) {
             return Ok(Some(id));
-        }
-        let room = self.cpu.flow.deadline.saturating_sub(self.cpu.flow.base);
-        if room == 0 {
-            return Err(Stop::Deadline);
         }
         let stepping = self.cpu.flags.has(flags::TF);
         let limit = if self.cpu.flow.horizon == 0 {
@@ -311,62 +305,67 @@ impl Core<'_> {
         let ops = &ops[..ops.len().min(limit)];
         let bytes = ops.last().map_or(0, |op| u64::from(op.next));
         let done = self.execute(ops, bytes);
+        self.cpu.flow.left = 0;
         match done {
             Err(Raised) => self.deliver_event()?,
-            Ok(_) if stepping && !self.cpu.flow.holds_traps() => self.single_step_trap()?,
-            Ok(_) => {}
+            Ok(()) if stepping && !self.cpu.flow.holds_traps() => self.single_step_trap()?,
+            Ok(()) => {}
         }
         Ok(None)
     }
 
-    /// Executes `ops`, which are `bytes` bytes long. Returns where control goes if none of them
-    /// branches.
+    /// Executes `ops`, which are `bytes` bytes long. Afterwards nothing of them is left,
+    /// whatever [`Flow::left`] says.
     #[inline(always)]
-    fn execute(&mut self, ops: &[Op], bytes: u64) -> Exec<u64> {
+    fn execute(&mut self, ops: &[Op], bytes: u64) -> Exec {
         let ip = self.cpu.rip;
         self.cpu.regs.set_block_ip(ip);
-        let fall_through = self.wrap_ip(ip.wrapping_add(bytes));
-        self.cpu.rip = fall_through;
-        let mut index = 0;
-        for op in ops {
-            self.cpu.flow.index = index;
-            if (op.run)(self, op).is_err() {
-                self.leave_at(ip.wrapping_add(op.start()), index);
-                return Err(Raised);
-            }
-            index += 1;
-            if self.cpu.flow.ending != Ending::None {
-                self.leave_early(ip, op.start(), op.next, index as usize == ops.len());
-                break;
-            }
+        self.cpu.rip = self.wrap_ip(ip.wrapping_add(bytes));
+        self.cpu.flow.end += ops.len() as Tick;
+        if self.go_on(ops).is_err() {
+            self.leave_at(ip, ops);
+            return Err(Raised);
         }
-        self.cpu.flow.base += Tick::from(index);
-        self.cpu.flow.index = 0;
-        Ok(fall_through)
+        if self.cpu.flow.is_ending() {
+            self.leave_early(ip, ops);
+        }
+        Ok(())
     }
 
     /// A faulting instruction: the ones before it have retired, and delivery takes a tick.
     #[cold]
-    fn leave_at(&mut self, ip: u64, index: u32) {
+    fn leave_at(&mut self, block_ip: u64, ops: &[Op]) {
+        let op = self.stop_at(ops);
         self.cpu.flow.clear_ending();
-        self.cpu.flow.base += Tick::from(index) + 1;
-        self.cpu.flow.index = 0;
         if !std::mem::take(&mut self.cpu.flow.departed) {
-            self.cpu.rip = self.wrap_ip(ip);
+            self.cpu.rip = self.wrap_ip(block_ip.wrapping_add(op.start()));
         }
         self.cpu.flow.horizon = 0;
     }
 
     /// An instruction asked to leave the block.
     #[cold]
-    fn leave_early(&mut self, block_ip: u64, start: u64, next: u8, at_end: bool) {
+    fn leave_early(&mut self, block_ip: u64, ops: &[Op]) {
+        if self.cpu.flow.horizon != 0 {
+            self.cpu.flow.departed = false;
+        }
+        let at_end = self.cpu.flow.left == 1;
+        let op = self.stop_at(ops);
         let offset = match self.cpu.flow.clear_ending() {
-            Ending::Repeat => start,
+            Ending::Repeat => op.start(),
             // The last instruction may have been a branch: it has set the pointer itself.
             _ if at_end => return,
-            _ => u64::from(next),
+            _ => u64::from(op.next),
         };
         self.cpu.rip = self.wrap_ip(block_ip.wrapping_add(offset));
+    }
+
+    /// Time stops behind the running instruction, which is the result.
+    fn stop_at<'o>(&mut self, ops: &'o [Op]) -> &'o Op {
+        let flow = &mut self.cpu.flow;
+        let left = std::mem::take(&mut flow.left);
+        flow.end -= Tick::from(left - 1);
+        &ops[ops.len() - left as usize]
     }
 
     /// The instruction pointer wraps at the code size.
@@ -384,27 +383,49 @@ impl Core<'_> {
         (offset < fetch.len).then(|| fetch.key.plus(offset))
     }
 
-    /// The block at the instruction pointer, found or decoded; `last` gets a hint to it.
-    fn next_block(&mut self, blocks: &mut BlockCache, last: BlockId) -> Exec<BlockId> {
+    /// As [`Core::next_key`] after a move to another page, whose translation is there, when
+    /// nothing wants attention first.
+    fn next_page(&mut self) -> Option<BlockKey> {
+        let (ip, mode) = (self.cpu.rip, &self.cpu.mode);
+        if self.cpu.flow.end >= self.cpu.flow.horizon || ip > mode.ip_limit {
+            return None;
+        }
+        let linear = self.fetch_address();
+        let physical = self.cpu.tlb.physical(Access::Fetch, mode.user, linear)?;
+        Some(self.open_window(linear, physical))
+    }
+
+    /// The block at the instruction pointer, found or decoded.
+    fn next_block(&mut self, blocks: &mut BlockCache) -> Exec<BlockId> {
         let key = match self.next_key() {
             Some(key) => key,
             None => self.fetch_page()?,
         };
-        let id = blocks.find(self, key)?;
-        blocks.link(last, key, id);
-        Ok(id)
+        blocks.find(self, key)
     }
 
     /// Moves on to the page that the instruction pointer is in.
     #[cold]
     fn fetch_page(&mut self) -> Exec<BlockKey> {
-        let (ip, limit) = (self.cpu.rip, self.cpu.mode.ip_limit);
-        if ip > limit {
+        if self.cpu.rip > self.cpu.mode.ip_limit {
             return Err(self.fault_with(super::fault::GP, 0));
         }
-        let linear = self.cpu.mode.code_base.wrapping_add(ip) & self.cpu.mode.linear_mask;
+        let linear = self.fetch_address();
         let user = self.cpu.mode.user;
         let physical = self.translate(Access::Fetch, user, linear, CS)?;
+        Ok(self.open_window(linear, physical))
+    }
+
+    /// The linear address of the instruction pointer.
+    fn fetch_address(&self) -> u64 {
+        let mode = &self.cpu.mode;
+        mode.code_base.wrapping_add(self.cpu.rip) & mode.linear_mask
+    }
+
+    /// Fetches from the page at the instruction pointer from now on: `linear`, which is
+    /// `physical`. The result is the key of the block there.
+    fn open_window(&mut self, linear: u64, physical: PhysAddr) -> BlockKey {
+        let (ip, limit) = (self.cpu.rip, self.cpu.mode.ip_limit);
         let offset = linear % PAGE_SIZE;
         let left = (limit - ip).saturating_add(1).min(PAGE_SIZE - offset);
         self.cpu.flow.fetch = FetchWindow {
@@ -412,7 +433,7 @@ impl Core<'_> {
             len: offset + left,
             key: BlockKey::new(physical - offset, &self.cpu.mode),
         };
-        Ok(BlockKey::new(physical, &self.cpu.mode))
+        BlockKey::new(physical, &self.cpu.mode)
     }
 
     /// Looks at what wants attention at a block head. A horizon of 0 afterwards: run one
@@ -476,6 +497,15 @@ impl Core<'_> {
         self.cpu.dr[6] |= SINGLE_STEP;
         self.cpu.event = Event::exception(super::fault::DB);
         self.deliver_event()
+    }
+
+    /// Has the next block head let in what new flags do not hold off any more.
+    pub(crate) fn after_flags(&mut self) {
+        let flags = &self.cpu.flags;
+        let open = flags.has(flags::IF);
+        if flags.has(flags::TF) || (open && self.bus.signals().interrupt) {
+            self.cpu.flow.attend();
+        }
     }
 
     /// Takes over what the board wants after an access to it.

@@ -221,7 +221,7 @@ impl Machine {
                     self.reset();
                 }
                 Event::Date(date) => board.set_date(memory, now, date),
-                Event::HostClock(tick) => self.cpu.flow.base = now.max(tick),
+                Event::HostClock(tick) => self.cpu.flow.end = now.max(tick),
             }
         }
         None
@@ -236,7 +236,7 @@ impl Machine {
         let now = self.cpu.now();
         let then = deadline.min(until).max(now);
         self.idle += then - now;
-        self.cpu.flow.base = then;
+        self.cpu.flow.end = then;
         None
     }
 

@@ -130,7 +130,7 @@ impl Machine {
             self.memory.write_arena(*offset, page);
         }
         // The blocks decoded from what was there are dropped all at once.
-        self.memory.pages.take_code_writes();
+        while self.memory.pages.take_code_write().is_some() {}
     }
 
     /// The hash of everything that [`Machine::save`] saves.

@@ -49,25 +49,30 @@ impl Memory {
 
     /// Reads physical memory as a bus master does. What is neither RAM nor ROM reads as ones.
     pub fn read(&self, address: PhysAddr, buffer: &mut [u8]) {
-        self.for_each_run(address, buffer.len(), |run, range| {
-            match run.and_then(|m| m.read) {
-                Some(offset) => self.arena.read(offset, &mut buffer[range]),
-                None => buffer[range].fill(0xff),
+        let mut done = 0;
+        while done < buffer.len() {
+            let at = address.wrapping_add(done as u64);
+            let run = in_page(at, buffer.len() - done);
+            let into = &mut buffer[done..done + run];
+            match self.map.lookup(at).and_then(|m| m.read) {
+                Some(offset) => self.arena.read(offset, into),
+                None => into.fill(0xff),
             }
-        });
+            done += run;
+        }
     }
 
     /// Writes physical memory as a bus master does. What is not writable RAM ignores it.
     /// Decoded code that the bytes replace is reported to the CPU.
     pub fn write(&mut self, address: PhysAddr, bytes: &[u8]) {
-        let mut writes = Vec::new();
-        self.for_each_run(address, bytes.len(), |run, range| {
-            if let Some(offset) = run.and_then(|m| m.write) {
-                writes.push((offset, range));
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = address.wrapping_add(done as u64);
+            let run = in_page(at, bytes.len() - done);
+            if let Some(offset) = self.map.lookup(at).and_then(|m| m.write) {
+                self.write_arena(offset, &bytes[done..done + run]);
             }
-        });
-        for (offset, range) in writes {
-            self.write_arena(offset, &bytes[range]);
+            done += run;
         }
     }
 
@@ -83,24 +88,11 @@ impl Memory {
         self.read(address, &mut bytes);
         bytes
     }
+}
 
-    /// Calls `visit` for each stretch of `len` bytes from `address` that stays in one page,
-    /// with its mapping and its place in the caller's buffer.
-    fn for_each_run(
-        &self,
-        address: PhysAddr,
-        len: usize,
-        mut visit: impl FnMut(Option<Mapping>, std::ops::Range<usize>),
-    ) {
-        let mut done = 0;
-        while done < len {
-            let at = address.wrapping_add(done as u64);
-            let in_page = (PAGE_SIZE - at % PAGE_SIZE) as usize;
-            let run = in_page.min(len - done);
-            visit(self.map.lookup(at), done..done + run);
-            done += run;
-        }
-    }
+/// How many of `len` bytes from `address` on lie in its page.
+fn in_page(address: PhysAddr, len: usize) -> usize {
+    len.min((PAGE_SIZE - address % PAGE_SIZE) as usize)
 }
 
 #[cfg(test)]
@@ -154,13 +146,11 @@ mod tests {
         memory.write(0x1100, &[1]);
         assert!(!memory.pages.has_code_writes());
         memory.write(0x1042, &[1]);
-        assert_eq!(
-            memory.pages.take_code_writes(),
-            [CodeWrite {
-                page: 0,
-                chunks: 1 << 1
-            }]
-        );
+        let expected = CodeWrite {
+            page: 0,
+            chunks: 1 << 1,
+        };
+        assert_eq!(memory.pages.take_code_write(), Some(expected));
         assert!(!memory.pages.has_code_writes());
     }
 }

@@ -52,21 +52,30 @@ impl Pages {
         fresh
     }
 
-    /// Says which 64-byte chunks of `page` still hold decoded code.
+    /// Says which 64-byte chunks of `page` still hold decoded code. A page without any stays
+    /// watched until a store comes: code that is overwritten is often decoded anew.
     pub fn set_code(&mut self, page: u64, chunks: u64) {
-        let page = page as usize;
-        self.code[page] = chunks;
-        if chunks == 0 {
-            self.state[page] &= !CODE;
-        }
+        self.code[page as usize] = chunks;
     }
 
     /// Asks to write the page that holds `offset` unseen from now on: true if nobody watches
     /// it. The page counts as written either way.
     pub fn begin_fast_writes(&mut self, offset: ArenaOffset) -> bool {
-        let state = &mut self.state[(offset / PAGE_SIZE) as usize];
+        let page = (offset / PAGE_SIZE) as usize;
+        let state = &mut self.state[page];
         *state |= WRITTEN;
+        if self.code[page] == 0 {
+            *state &= !CODE;
+        }
         *state & CODE == 0
+    }
+
+    /// Whether a store of `len` bytes at `offset`, within a page that counts as written, hits
+    /// no code, but the page has some elsewhere.
+    #[inline]
+    pub fn is_beside_code(&self, offset: ArenaOffset, len: u64) -> bool {
+        let code = self.code.get((offset / PAGE_SIZE) as usize).copied();
+        code.is_some_and(|code| code != 0 && code & chunks(offset, len) == 0)
     }
 
     /// Notes a store of `len` bytes at `offset` that did not take the fast path.
@@ -82,22 +91,24 @@ impl Pages {
             *state |= WRITTEN;
             if *state & CODE != 0 {
                 let hit = chunks(at, run) & self.code[page as usize];
-                if hit != 0 {
-                    self.code_writes.push(CodeWrite { page, chunks: hit });
+                match self.code_writes.last_mut() {
+                    _ if hit == 0 => {}
+                    Some(last) if last.page == page => last.chunks |= hit,
+                    _ => self.code_writes.push(CodeWrite { page, chunks: hit }),
                 }
             }
             at += run;
         }
     }
 
-    /// Whether decoded code was replaced since [`Pages::take_code_writes`].
+    /// Whether decoded code was replaced since [`Pages::take_code_write`].
     pub fn has_code_writes(&self) -> bool {
         !self.code_writes.is_empty()
     }
 
-    /// The writes into decoded code since the last call, in order.
-    pub fn take_code_writes(&mut self) -> Vec<CodeWrite> {
-        std::mem::take(&mut self.code_writes)
+    /// Writes into the decoded code of a page, as long as there are any since the last calls.
+    pub fn take_code_write(&mut self) -> Option<CodeWrite> {
+        self.code_writes.pop()
     }
 
     /// The offsets of all pages that were ever written; every other page is zero.

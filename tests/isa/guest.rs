@@ -56,7 +56,7 @@ impl Guest {
     /// Runs the placed instruction once.
     pub(crate) fn step(&mut self) -> End {
         self.cpu.rip = CODE;
-        let until = self.cpu.flow.base + 1;
+        let until = self.cpu.flow.end + 1;
         let mut core = Core {
             cpu: &mut self.cpu,
             memory: &mut self.memory,

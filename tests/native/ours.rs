@@ -47,7 +47,7 @@ impl Machine {
             memory: &mut self.memory,
             bus: &mut EmptyBoard,
         };
-        if (op.run)(&mut core, &op).is_err() {
+        if (op.run)(&mut core, &op, &[]).is_err() {
             return match self.cpu.event {
                 Event::Exception { vector, .. } => Outcome::Fault(vector),
                 _ => Outcome::Fault(u8::MAX),

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::op::Op;
-use crate::memory::ArenaOffset;
+use crate::memory::{ArenaOffset, PAGE_SIZE, chunks};
 
 /// A block's place in the [`super::BlockCache`].
 pub type BlockId = u32;
@@ -11,27 +11,88 @@ pub type BlockId = u32;
 /// No block.
 pub(super) const NO_BLOCK: BlockId = BlockId::MAX;
 
+/// How many successors a block remembers: a return goes to several places.
+const HINTS: usize = 4;
+
+/// Hints of a block that nothing followed yet.
+pub(super) fn no_hints() -> [Cell<BlockId>; HINTS] {
+    [const { Cell::new(NO_BLOCK) }; HINTS]
+}
+
+/// A cache holds tens of thousands, and finds the place of one by a shift.
+const _: () = assert!(size_of::<Block>() == 128);
+
 /// A run of decoded instructions that lie behind each other in physical memory.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Block {
+    /// Its place in the cache.
+    pub(super) id: BlockId,
     /// Physical address and code size, or [`super::BlockKey::DEAD`].
     pub(super) key: super::BlockKey,
+    /// What the key was before the block died. Until its place is given away it may come
+    /// back, with those instructions whose bytes are still the same.
+    pub(super) former: super::BlockKey,
+    /// Whether the place stands in the list of free ones.
+    pub(super) listed: bool,
     /// The instructions.
     pub(super) ops: Vec<Op>,
-    /// Their length.
+    /// The bytes that they were decoded from.
+    pub(super) code: Vec<u8>,
+    /// How many bytes that is.
     pub(super) bytes: u64,
-    /// Where the bytes lie in the arena: one stretch, or two if an instruction crosses a
-    /// page. Length 0: nothing is watched.
-    pub(super) sources: [(ArenaOffset, u64); 2],
+    /// Where the bytes lie in the arena: one stretch, or two if an instruction crosses a page.
+    pub(super) sources: [ArenaOffset; 2],
+    /// How long the stretches are. 0: nothing is watched.
+    pub(super) lengths: [u8; 2],
     /// Of a page-crossing instruction the physical address of its second page.
     pub(super) second_page: Option<u64>,
-    /// The blocks that came next: after falling through, and after a branch. Only hints; the
-    /// key of the block that they name decides.
-    pub(super) successors: [Cell<BlockId>; 2],
+    /// The blocks that came next, by a hash of their keys. Only hints; the key of the block
+    /// that they name decides.
+    pub(super) successors: [Cell<BlockId>; HINTS],
 }
 
 impl Block {
+    /// A dead block that was never alive.
+    pub(super) fn new(id: BlockId) -> Self {
+        Self {
+            id,
+            key: super::BlockKey::DEAD,
+            former: super::BlockKey::DEAD,
+            listed: false,
+            ops: Vec::new(),
+            code: Vec::new(),
+            bytes: 0,
+            sources: [0; 2],
+            lengths: [0; 2],
+            second_page: None,
+            successors: no_hints(),
+        }
+    }
+
+    /// The 64-byte chunks of `page` that the block was decoded from, if it lives.
+    pub(super) fn chunks_in(&self, page: u64) -> u64 {
+        if self.key == super::BlockKey::DEAD {
+            return 0;
+        }
+        self.watched()
+            .filter(|(offset, _)| offset / PAGE_SIZE == page)
+            .fold(0, |c, (offset, len)| c | chunks(offset, len))
+    }
+
+    /// The stretches of the arena that the block was decoded from, with their lengths.
+    pub(super) fn watched(&self) -> impl Iterator<Item = (ArenaOffset, u64)> + use<> {
+        let lengths = self.lengths.map(u64::from);
+        let stretches = self.sources.into_iter().zip(lengths);
+        stretches.filter(|&(_, len)| len != 0)
+    }
+
+    /// Where the block with `key` is remembered as coming next.
+    #[inline(always)]
+    pub(super) fn hint(&self, key: super::BlockKey) -> &Cell<BlockId> {
+        &self.successors[key.hash() % HINTS]
+    }
+
     /// The instructions; never empty while the block lives.
     #[inline(always)]
     pub fn ops(&self) -> &[Op] {
@@ -42,10 +103,5 @@ impl Block {
     #[inline(always)]
     pub fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// The key of the block behind this one.
-    pub(super) fn next_key(&self) -> super::BlockKey {
-        self.key.plus(self.bytes)
     }
 }

@@ -3,17 +3,17 @@
 //! Blocks lie in an arena beside the [`Core`]. They are found by physical address and code
 //! size: through the hint that the last block left, else through a hash table. A write into
 //! decoded bytes kills the blocks it hits; they are dropped between two blocks, never under
-//! the feet of one that runs.
+//! the feet of one that runs. A dead block is decoded again in its old place, and takes over the
+//! instructions whose bytes did not change: code that patches itself changes one.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 use serde::{Deserialize, Serialize};
 
-use super::block::{Block, BlockId, NO_BLOCK};
-use super::lower::{ends_block, lower};
+use super::block::{Block, BlockId, NO_BLOCK, no_hints};
+use super::lower::lower;
 use super::op::Op;
 use crate::cpu::mmu::Access;
 use crate::cpu::mode::{CodeSize, DataSegments, Mode};
@@ -47,6 +47,12 @@ impl BlockKey {
         self.0 & ((1 << 60) - 1)
     }
 
+    /// Few bits that differ between blocks near each other.
+    #[inline(always)]
+    pub(super) fn hash(self) -> usize {
+        (self.0 ^ (self.0 >> 3)) as usize
+    }
+
     fn slot(self) -> usize {
         (self.0 ^ (self.0 >> 14)) as usize % SLOTS
     }
@@ -54,9 +60,11 @@ impl BlockKey {
 
 /// Instructions in a block; also its length in bytes has to fit 8 bits.
 const MAX_OPS: usize = 48;
-const MAX_BYTES: u64 = 240;
+const MAX_BYTES: usize = 240;
 /// The longest instruction.
 const MAX_INSTRUCTION: usize = 15;
+/// Enough bytes for a block.
+const WINDOW: usize = MAX_BYTES + MAX_INSTRUCTION;
 /// Blocks before all are dropped.
 const MAX_BLOCKS: usize = 1 << 16;
 const SLOTS: usize = 1 << 16;
@@ -88,25 +96,23 @@ impl BlockCache {
         &self.blocks[id as usize]
     }
 
-    /// The block with `key` that followed `last` before, after it ended the same way (`taken`:
-    /// by a branch).
+    /// The block with `key`, which comes after `last`, if it is here: by the hint from the
+    /// last time, else by the table. Not a page-crossing one, whose second page has to be
+    /// looked at.
     #[inline(always)]
-    pub fn successor(&self, last: &Block, taken: bool, key: BlockKey) -> Option<BlockId> {
-        let id = last.successors[usize::from(taken)].get();
-        let next = self.blocks.get(id as usize)?;
-        (next.key == key).then_some(id)
-    }
-
-    /// Leaves the hint that [`BlockCache::successor`] follows: `next`, with `key`, came after
-    /// `last`. Page-crossing blocks are always looked up.
-    pub fn link(&self, last: BlockId, key: BlockKey, next: BlockId) {
-        if self.get(next).second_page.is_some() {
-            return;
+    pub fn successor(&self, last: &Block, key: BlockKey) -> Option<&Block> {
+        let hint = last.hint(key);
+        if let Some(next) = self.blocks.get(hint.get() as usize)
+            && next.key == key
+        {
+            return Some(next);
         }
-        if let Some(block) = self.blocks.get(last as usize) {
-            let falls_through = block.next_key() == key;
-            block.successors[usize::from(!falls_through)].set(next);
+        let next = self.blocks.get(self.table[key.slot()] as usize)?;
+        if next.key != key || next.second_page.is_some() {
+            return None;
         }
+        hint.set(next.id);
+        Some(next)
     }
 
     /// The block with `key`, whose address the CPU has translated from its instruction pointer;
@@ -130,20 +136,22 @@ impl BlockCache {
 
     /// Drops the blocks that the writes hit.
     pub fn forget_written(&mut self, core: &mut Core<'_>) {
-        for CodeWrite { page, chunks } in core.memory.pages.take_code_writes() {
-            let Some(ids) = self.pages.remove(&page) else {
+        while let Some(CodeWrite { page, chunks }) = core.memory.pages.take_code_write() {
+            let Some(mut ids) = self.pages.remove(&page) else {
                 continue;
             };
-            let (hit, kept): (Vec<_>, Vec<_>) = ids
-                .into_iter()
-                .filter(|&id| self.chunks_in(id, page) != 0)
-                .partition(|&id| self.chunks_in(id, page) & chunks != 0);
-            hit.into_iter().for_each(|id| self.kill(id));
-            let left = kept.iter().fold(0, |c, &id| c | self.chunks_in(id, page));
+            let mut left = 0;
+            ids.retain(|&id| {
+                let held = self.blocks[id as usize].chunks_in(page);
+                if held & chunks != 0 {
+                    self.kill(id);
+                    return false;
+                }
+                left |= held;
+                held != 0
+            });
             core.memory.pages.set_code(page, left);
-            if left != 0 {
-                self.pages.insert(page, kept);
-            }
+            self.pages.insert(page, ids);
         }
     }
 
@@ -155,54 +163,61 @@ impl BlockCache {
         self.blocks.clear();
         self.free.clear();
         self.table.fill(NO_BLOCK);
-        core.memory.pages.take_code_writes();
-    }
-
-    /// The chunks of `page` that a live block was decoded from.
-    fn chunks_in(&self, id: BlockId, page: u64) -> u64 {
-        let block = &self.blocks[id as usize];
-        if block.key == BlockKey::DEAD {
-            return 0;
-        }
-        let sources = block.sources.iter();
-        sources
-            .filter(|(offset, len)| *len != 0 && offset / PAGE_SIZE == page)
-            .fold(0, |c, &(offset, len)| {
-                c | crate::memory::chunks(offset, len)
-            })
+        while core.memory.pages.take_code_write().is_some() {}
     }
 
     fn kill(&mut self, id: BlockId) {
         let block = &mut self.blocks[id as usize];
         if block.key != BlockKey::DEAD {
+            block.former = block.key;
             block.key = BlockKey::DEAD;
-            block.ops = Vec::new();
+            self.release(id);
+        }
+    }
+
+    /// Lets the place of a dead block be given away.
+    fn release(&mut self, id: BlockId) {
+        let listed = &mut self.blocks[id as usize].listed;
+        if !std::mem::replace(listed, true) {
             self.free.push(id);
         }
     }
 
+    /// A place for a block with `key`: that of a dead one with the same key, or any.
+    fn place(&mut self, key: BlockKey) -> BlockId {
+        let last = self.table[key.slot()];
+        if let Some(block) = self.blocks.get(last as usize)
+            && block.key == BlockKey::DEAD
+            && block.former == key
+        {
+            return last;
+        }
+        while let Some(id) = self.free.pop() {
+            let block = &mut self.blocks[id as usize];
+            block.listed = false;
+            if block.key == BlockKey::DEAD {
+                block.ops.clear();
+                return id;
+            }
+        }
+        let id = self.blocks.len() as BlockId;
+        self.blocks.push(Block::new(id));
+        id
+    }
+
     fn decode(&mut self, core: &mut Core<'_>, key: BlockKey) -> Exec<BlockId> {
-        if self.blocks.len() - self.free.len() >= MAX_BLOCKS {
+        if self.free.is_empty() && self.blocks.len() >= MAX_BLOCKS {
             self.clear(core);
         }
-        let block = read_block(core, key)?;
-        for (offset, len) in block.sources.into_iter().filter(|(_, len)| *len != 0) {
-            core.watch_code(offset, len);
+        let id = self.place(key);
+        let block = &mut self.blocks[id as usize];
+        if let Err(raised) = read_block(core, key, block) {
+            self.release(id);
+            return Err(raised);
         }
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.blocks[id as usize] = block;
-                id
-            }
-            None => {
-                self.blocks.push(block);
-                (self.blocks.len() - 1) as BlockId
-            }
-        };
-        for (offset, len) in self.blocks[id as usize].sources {
-            if len != 0 {
-                self.pages.entry(offset / PAGE_SIZE).or_default().push(id);
-            }
+        for (offset, len) in block.watched() {
+            core.watch_code(offset, len);
+            self.pages.entry(offset / PAGE_SIZE).or_default().push(id);
         }
         self.table[key.slot()] = id;
         Ok(id)
@@ -218,43 +233,40 @@ fn second_page(core: &mut Core<'_>) -> Exec<PhysAddr> {
     core.translate(Access::Fetch, user, next, CS)
 }
 
-/// Decodes the block that `key` names.
-fn read_block(core: &mut Core<'_>, key: BlockKey) -> Exec<Block> {
+/// Decodes the block that `key` names into `block`, whose instructions are those of its last
+/// life or none. On a fault nothing is left of them.
+fn read_block(core: &mut Core<'_>, key: BlockKey, block: &mut Block) -> Exec {
     let physical = key.physical();
-    let in_page = PAGE_SIZE - physical % PAGE_SIZE;
-    let mut bytes = vec![0; in_page.min(MAX_BYTES + MAX_INSTRUCTION as u64) as usize];
-    read_code(core, physical, &mut bytes);
+    let in_page = (PAGE_SIZE - physical % PAGE_SIZE) as usize;
+    let mut bytes = [0; WINDOW];
+    let first = in_page.min(WINDOW);
+    read_code(core, physical, &mut bytes[..first]);
     let (code, data) = (core.cpu.mode.code, core.cpu.mode.data);
-    let mut ops = decode_run(&bytes, code, data);
-    let mut sources = [(0, 0); 2];
-    let mut second = None;
-    let mut watch = |core: &Core<'_>, n: usize, at: PhysAddr, len: u64| {
-        if let Some(offset) = core.code_source(at) {
-            sources[n] = (offset, len);
-        }
-    };
-    if ops.is_empty() {
+    let old = std::mem::take(&mut block.ops);
+    block.ops = decode_run(&bytes[..first], code, data, Old(&old, &block.code));
+    block.second_page = None;
+    let mut lengths = [block.ops.last().map_or(0, |op| op.next), 0];
+    if block.ops.is_empty() {
         let page = second_page(core)?;
-        let kept = bytes.len();
-        bytes.resize(kept + MAX_INSTRUCTION, 0);
-        read_code(core, page, &mut bytes[kept..]);
-        ops.push(decode_one(&bytes, code, data));
-        let len = u64::from(ops[0].next);
-        watch(core, 0, physical, in_page.min(len));
-        watch(core, 1, page, len.saturating_sub(in_page));
-        second = Some(page);
-    } else {
-        let len = ops.last().map_or(0, |op| u64::from(op.next));
-        watch(core, 0, physical, len);
+        let window = &mut bytes[..first + MAX_INSTRUCTION];
+        read_code(core, page, &mut window[first..]);
+        let op = lower(&decoder(window, code).decode(), window, code, data);
+        block.ops.push(op);
+        block.second_page = Some(page);
+        let here = op.next.min(first as u8);
+        lengths = [here, op.next - here];
     }
-    Ok(Block {
-        key,
-        bytes: ops.last().map_or(0, |op| u64::from(op.next)),
-        ops,
-        sources,
-        second_page: second,
-        successors: [Cell::new(NO_BLOCK), Cell::new(NO_BLOCK)],
-    })
+    block.bytes = (lengths[0] + lengths[1]).into();
+    block.code.clear();
+    block.code.extend_from_slice(&bytes[..block.bytes as usize]);
+    for (n, start) in [Some(physical), block.second_page].into_iter().enumerate() {
+        let source = start.and_then(|start| core.code_source(start));
+        block.sources[n] = source.unwrap_or(0);
+        block.lengths[n] = source.map_or(0, |_| lengths[n]);
+    }
+    block.key = key;
+    block.successors = no_hints();
+    Ok(())
 }
 
 /// Instruction bytes: plain memory, or ones where a device or nothing is.
@@ -274,27 +286,56 @@ fn decoder(bytes: &[u8], code: CodeSize) -> Decoder<'_> {
     Decoder::with_ip(code.bits(), bytes, 0, DECODER_OPTIONS)
 }
 
+/// Instructions and the bytes that they were decoded from.
+struct Old<'b>(&'b [Op], &'b [u8]);
+
+impl Old<'_> {
+    /// The instruction at `at`, if it was decoded from what now stands in `bytes`.
+    fn still_at(&mut self, at: usize, bytes: &[u8]) -> Option<Op> {
+        let Self(ops, code) = self;
+        while let Some((op, behind)) = ops.split_first() {
+            let (start, end) = (op.start() as usize, usize::from(op.next));
+            if start > at {
+                return None;
+            }
+            *ops = behind;
+            if start == at {
+                let same = code.get(at..end)? == bytes.get(at..end)?;
+                return same.then_some(*op);
+            }
+        }
+        None
+    }
+}
+
 /// The instructions from the start of `bytes` up to the end of the block; none if the first
 /// one needs more bytes than there are.
-fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments) -> Vec<Op> {
+fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments, mut old: Old<'_>) -> Vec<Op> {
     let mut decoder = decoder(bytes, code);
     let mut instruction = Instruction::default();
-    let mut ops = Vec::new();
-    while ops.len() < MAX_OPS && decoder.ip() < MAX_BYTES && decoder.can_decode() {
-        decoder.decode_out(&mut instruction);
-        if decoder.last_error() == DecoderError::NoMoreBytes {
-            break;
-        }
-        ops.push(lower(&instruction, bytes, code, data));
-        if ends_block(&instruction) {
+    let mut ops = Vec::with_capacity(old.0.len());
+    let mut at = 0;
+    while ops.len() < MAX_OPS && at < MAX_BYTES.min(bytes.len()) {
+        let op = match old.still_at(at, bytes) {
+            Some(op) => op,
+            None => {
+                if decoder.set_position(at).is_err() {
+                    break;
+                }
+                decoder.set_ip(at as u64);
+                decoder.decode_out(&mut instruction);
+                if decoder.last_error() == DecoderError::NoMoreBytes {
+                    break;
+                }
+                lower(&instruction, bytes, code, data)
+            }
+        };
+        ops.push(op);
+        at = op.next.into();
+        if op.is_last() {
             break;
         }
     }
     ops.shrink_to_fit();
     ops
-}
-
-/// The first instruction of `bytes`, which hold enough of them for any.
-fn decode_one(bytes: &[u8], code: CodeSize, data: DataSegments) -> Op {
-    lower(&decoder(bytes, code).decode(), bytes, code, data)
 }

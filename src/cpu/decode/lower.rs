@@ -27,6 +27,9 @@ pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize, data: Data
         () if instruction.has_rep_prefix() => Repeat::Equal,
         () => Repeat::None,
     });
+    if ends_block(instruction) {
+        op.set_last();
+    }
     op
 }
 
@@ -82,7 +85,7 @@ fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize, data: Data
         .find(|&kind| is_string(kind));
     if let Some(kind) = string {
         let segment = segment_index(instruction.memory_segment(), code, data);
-        op.set_address(0, string_address_size(kind), segment);
+        op.set_address(1, string_address_size(kind), segment);
         return;
     }
     if !(0..instruction.op_count()).any(|n| instruction.op_kind(n) == OpKind::Memory) {
@@ -92,7 +95,7 @@ fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize, data: Data
     let base = instruction.memory_base();
     let index = instruction.memory_index();
     let size = address_size(instruction, code);
-    let scale = instruction.memory_index_scale().trailing_zeros() as u8;
+    let scale = instruction.memory_index_scale() as u8;
     op.set_address(
         scale,
         size,
@@ -220,7 +223,7 @@ fn address_size(instruction: &Instruction, code: CodeSize) -> u8 {
 
 /// Whether an instruction ends its block: branches, and whatever can change the mode, the
 /// translation, the interrupt flag or guest time.
-pub(super) fn ends_block(instruction: &Instruction) -> bool {
+fn ends_block(instruction: &Instruction) -> bool {
     use iced_x86::FlowControl;
     if instruction.flow_control() != FlowControl::Next || is_string_repeat(instruction) {
         return true;

@@ -3,6 +3,7 @@
 use iced_x86::Code;
 
 use crate::cpu::Handler;
+use crate::cpu::regs::{ADDRESS_MASK, ZERO};
 
 /// The repeat prefix that is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +46,12 @@ pub struct Op {
     pub base: u8,
     /// The index register of the memory operand.
     pub index: u8,
-    /// Scale (bits 1..0), address size (bits 3..2), segment (bits 6..4).
-    address: u8,
-    /// Repeat prefix (bits 1..0), whether there is a memory operand (bit 2).
+    /// The index register's factor.
+    pub scale: u8,
+    /// The register that holds what the address size keeps of an address.
+    pub address_mask: u8,
+    /// Repeat prefix (bits 1..0), whether there is a memory operand (bit 2), whether the block
+    /// ends here (bit 3), segment (bits 7..5).
     prefixes: u8,
     /// A second small operand: the third register, ENTER's nesting level, a second immediate.
     pub extra: u8,
@@ -55,6 +59,7 @@ pub struct Op {
 
 /// In [`Op::prefixes`].
 const MEMORY: u8 = 1 << 2;
+const LAST: u8 = 1 << 3;
 
 const _: () = assert!(size_of::<Op>() <= 32);
 
@@ -68,7 +73,6 @@ impl Op {
     /// An instruction of encoding `code` that ends at `next` and is `length` bytes long, with
     /// no operands yet.
     pub(super) fn new(run: Handler, code: Code, next: u8, length: u8) -> Self {
-        use crate::cpu::regs::ZERO;
         Self {
             run,
             immediate: 0,
@@ -80,16 +84,19 @@ impl Op {
             src: 0,
             base: ZERO,
             index: ZERO,
-            address: 0,
+            scale: 1,
+            address_mask: ADDRESS_MASK,
             prefixes: 0,
             extra: 0,
         }
     }
 
-    /// Sets how the memory operand is addressed: log2 of the scale, the address size (0: 16,
+    /// Sets how the memory operand is addressed: the scale, the address size (0: 16,
     /// 1: 32, 2: 64 bits) and the segment's index.
     pub(super) fn set_address(&mut self, scale: u8, size: u8, segment: u8) {
-        self.address = scale & 3 | (size & 3) << 2 | (segment & 7) << 4;
+        self.scale = scale;
+        self.address_mask = ADDRESS_MASK + size;
+        self.prefixes = self.prefixes & 0x1f | segment << 5;
     }
 
     /// Notes that one operand is memory.
@@ -100,6 +107,16 @@ impl Op {
     /// Whether one operand is memory, for instructions that take either.
     pub fn has_memory(&self) -> bool {
         self.prefixes & MEMORY != 0
+    }
+
+    /// Notes that the block ends behind this instruction.
+    pub(super) fn set_last(&mut self) {
+        self.prefixes |= LAST;
+    }
+
+    /// Whether the block ends behind this instruction, whatever follows.
+    pub(super) fn is_last(&self) -> bool {
+        self.prefixes & LAST != 0
     }
 
     /// Sets the repeat prefix.
@@ -117,22 +134,16 @@ impl Op {
         u64::from(self.next - self.length)
     }
 
-    /// Log2 of the index register's factor.
-    #[inline(always)]
-    pub fn scale(&self) -> u8 {
-        self.address & 3
-    }
-
     /// The address size: 0 for 16 bits, 1 for 32, 2 for 64.
     #[inline(always)]
     pub fn address_size(&self) -> u8 {
-        self.address >> 2 & 3
+        self.address_mask - ADDRESS_MASK
     }
 
     /// The segment of the memory operand, an index of [`crate::cpu::segment`].
     #[inline(always)]
     pub fn segment(&self) -> u8 {
-        self.address >> 4 & 7
+        self.prefixes >> 5
     }
 
     /// The repeat prefix.

@@ -3,9 +3,9 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::Handler;
 use super::backend::{Backend, FlagRule};
 use super::form::{Kind, Source, Target, bits, by_form, by_target, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::regs::RAX;
 use crate::cpu::width::Width;
@@ -172,14 +172,14 @@ fn cmpxchg_memory<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn cmpxchg_handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match (kind(instruction, 0), bits(instruction, 0)) {
-        (Kind::Reg, 8) => cmpxchg_register::<u8>,
-        (Kind::Reg, 16) => cmpxchg_register::<u16>,
-        (Kind::Reg, 32) => cmpxchg_register::<u32>,
-        (Kind::Reg, _) => cmpxchg_register::<u64>,
-        (_, 8) => cmpxchg_memory::<u8>,
-        (_, 16) => cmpxchg_memory::<u16>,
-        (_, 32) => cmpxchg_memory::<u32>,
-        _ => cmpxchg_memory::<u64>,
+        (Kind::Reg, 8) => run!(cmpxchg_register::<u8>),
+        (Kind::Reg, 16) => run!(cmpxchg_register::<u16>),
+        (Kind::Reg, 32) => run!(cmpxchg_register::<u32>),
+        (Kind::Reg, _) => run!(cmpxchg_register::<u64>),
+        (_, 8) => run!(cmpxchg_memory::<u8>),
+        (_, 16) => run!(cmpxchg_memory::<u16>),
+        (_, 32) => run!(cmpxchg_memory::<u32>),
+        _ => run!(cmpxchg_memory::<u64>),
     };
     Some(handler)
 }

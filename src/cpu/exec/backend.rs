@@ -47,6 +47,12 @@ pub trait Backend {
     fn open_memory<W: Width>(&mut self, op: &Op) -> Exec<(Self::Place<W>, Self::Value<W>)>;
     /// Writes what [`Backend::open_memory`] read.
     fn commit_memory<W: Width>(&mut self, place: Self::Place<W>, value: Self::Value<W>);
+    /// Pushes a value.
+    fn push<W: Width>(&mut self, value: Self::Value<W>) -> Exec;
+    /// Reads the top of the stack.
+    fn top<W: Width>(&mut self) -> Exec<Self::Value<W>>;
+    /// Raises the stack pointer by `bytes`.
+    fn discard(&mut self, bytes: u64);
     /// The effective address of the memory operand, cut to the width.
     fn address<W: Width>(&mut self, op: &Op) -> Self::Value<W>;
 
@@ -93,6 +99,14 @@ pub trait Backend {
     );
     /// Continues at `op`'s branch target if the condition holds.
     fn branch_if<C: Condition, W: Width>(&mut self, op: &Op);
+    /// The address of the instruction behind a branch, which ends its block.
+    fn next_ip<W: Width>(&mut self) -> Self::Value<W>;
+    /// The target of `op`, a relative branch.
+    fn relative_target<W: Width>(&mut self, op: &Op) -> Self::Value<W>;
+    /// Faults if `target` lies outside the code segment.
+    fn check_target<W: Width>(&mut self, target: Self::Value<W>) -> Exec;
+    /// Continues at `target`, which was checked or is checked when it is fetched.
+    fn branch_to<W: Width>(&mut self, target: Self::Value<W>);
 }
 
 impl Backend for Core<'_> {
@@ -132,6 +146,22 @@ impl Backend for Core<'_> {
     #[inline(always)]
     fn commit_memory<W: Width>(&mut self, place: Place, value: W) {
         self.commit(place, value);
+    }
+
+    #[inline(always)]
+    fn push<W: Width>(&mut self, value: W) -> Exec {
+        Core::push(self, value)
+    }
+
+    #[inline(always)]
+    fn top<W: Width>(&mut self) -> Exec<W> {
+        self.peek_stack(0)
+    }
+
+    #[inline(always)]
+    fn discard(&mut self, bytes: u64) {
+        let top = self.cpu.regs.get(crate::cpu::regs::RSP);
+        self.set_stack_pointer(top.wrapping_add(bytes));
     }
 
     #[inline(always)]
@@ -210,6 +240,26 @@ impl Backend for Core<'_> {
         if holds::<C>(&self.cpu.flags) {
             self.jump_relative::<W>(op);
         }
+    }
+
+    #[inline(always)]
+    fn next_ip<W: Width>(&mut self) -> W {
+        W::truncate(self.cpu.rip)
+    }
+
+    #[inline(always)]
+    fn relative_target<W: Width>(&mut self, op: &Op) -> W {
+        W::truncate(self.cpu.regs.block_ip().wrapping_add(op.immediate))
+    }
+
+    #[inline(always)]
+    fn check_target<W: Width>(&mut self, target: W) -> Exec {
+        Core::check_target(self, target.zero_extend())
+    }
+
+    #[inline(always)]
+    fn branch_to<W: Width>(&mut self, target: W) {
+        self.cpu.rip = target.zero_extend();
     }
 }
 

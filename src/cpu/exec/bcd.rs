@@ -4,7 +4,7 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::DE;
 use crate::cpu::flags::{AF, ARITHMETIC, CF};
@@ -126,18 +126,18 @@ fn sahf(core: &mut Core<'_>, _op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.mnemonic() {
-        Mnemonic::Daa => daa,
-        Mnemonic::Das => das,
-        Mnemonic::Aaa => aaa,
-        Mnemonic::Aas => aas,
-        Mnemonic::Aam => aam,
-        Mnemonic::Aad => aad,
-        Mnemonic::Salc => salc,
-        Mnemonic::Clc => clc,
-        Mnemonic::Stc => stc,
-        Mnemonic::Cmc => cmc,
-        Mnemonic::Lahf => lahf,
-        Mnemonic::Sahf => sahf,
+        Mnemonic::Daa => run!(daa),
+        Mnemonic::Das => run!(das),
+        Mnemonic::Aaa => run!(aaa),
+        Mnemonic::Aas => run!(aas),
+        Mnemonic::Aam => run!(aam),
+        Mnemonic::Aad => run!(aad),
+        Mnemonic::Salc => run!(salc),
+        Mnemonic::Clc => run!(clc),
+        Mnemonic::Stc => run!(stc),
+        Mnemonic::Cmc => run!(cmc),
+        Mnemonic::Lahf => run!(lahf),
+        Mnemonic::Sahf => run!(sahf),
         _ => return None,
     };
     Some(handler)

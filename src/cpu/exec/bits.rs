@@ -3,8 +3,8 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Kind, Mem, Source, Src, bits, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::flags;
 use crate::cpu::width::Width;
@@ -128,9 +128,9 @@ fn test_handler<C: Change>(instruction: &Instruction) -> Option<Handler> {
     macro_rules! by_width {
         ($family:ident $(, $form:ty)?) => {
             match bits(instruction, 0) {
-                16 => $family::<u16, C $(, $form)?>,
-                32 => $family::<u32, C $(, $form)?>,
-                _ => $family::<u64, C $(, $form)?>,
+                16 => run!($family::<u16, C $(, $form)?>),
+                32 => run!($family::<u32, C $(, $form)?>),
+                _ => run!($family::<u64, C $(, $form)?>),
             }
         };
     }
@@ -148,12 +148,12 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     macro_rules! unary {
         ($family:ident) => {
             match (kind(instruction, 1), bits(instruction, 0)) {
-                (Kind::Reg, 16) => $family::<u16, Src>,
-                (Kind::Reg, 32) => $family::<u32, Src>,
-                (Kind::Reg, _) => $family::<u64, Src>,
-                (_, 16) => $family::<u16, Mem>,
-                (_, 32) => $family::<u32, Mem>,
-                (_, _) => $family::<u64, Mem>,
+                (Kind::Reg, 16) => run!($family::<u16, Src>),
+                (Kind::Reg, 32) => run!($family::<u32, Src>),
+                (Kind::Reg, _) => run!($family::<u64, Src>),
+                (_, 16) => run!($family::<u16, Mem>),
+                (_, 32) => run!($family::<u32, Mem>),
+                (_, _) => run!($family::<u64, Mem>),
             }
         };
     }

@@ -6,9 +6,10 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
 use super::backend::{Backend, Condition};
-use super::form::{Dst, Kind, Mem, Source, instance, kind};
+use super::chain::instance;
+use super::form::{Dst, Kind, Mem, Source, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
 use crate::cpu::regs::RCX;
@@ -60,24 +61,22 @@ impl Core<'_> {
         self.cpu.rip = W::truncate(target).zero_extend();
     }
 
-    /// Continues at `target`, which must lie within the code segment.
-    pub(super) fn jump_near(&mut self, target: u64) -> Exec {
-        self.check_target(target)?;
-        self.cpu.rip = target;
-        Ok(())
-    }
-
     /// #GP(0) if `target` is outside the code segment's limit or not canonical.
     pub(in crate::cpu) fn check_target(&mut self, target: u64) -> Exec {
-        let fine = if self.cpu.is_64_bit() {
-            ((target << 16) as i64 >> 16) as u64 == target
-        } else {
-            target <= u64::from(self.cpu.segment(CS).limit)
-        };
-        if fine {
+        if self.is_target(target) {
             return Ok(());
         }
         Err(self.fault_with(GP, 0))
+    }
+
+    /// Whether `target` is inside the code segment's limit or canonical.
+    #[inline(always)]
+    pub(super) fn is_target(&self, target: u64) -> bool {
+        if self.cpu.is_64_bit() {
+            ((target << 16) as i64 >> 16) as u64 == target
+        } else {
+            target <= u64::from(self.cpu.segment(CS).limit)
+        }
     }
 }
 
@@ -91,33 +90,37 @@ fn jmp<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn jmp_indirect<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let target = S::read::<Core<'_>, W>(core, op)?;
-    core.jump_near(target.zero_extend())
-}
-
-fn call<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let target = core.cpu.regs.block_ip().wrapping_add(op.immediate);
-    let target = W::truncate(target).zero_extend();
-    core.check_target(target)?;
-    core.push(W::truncate(core.cpu.rip))?;
-    core.jump_relative::<W>(op);
+fn jmp_indirect<B: Backend, W: Width, S: Source>(b: &mut B, op: &Op) -> Exec {
+    let target = S::read::<B, W>(b, op)?;
+    b.check_target(target)?;
+    b.branch_to(target);
     Ok(())
 }
 
-fn call_indirect<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let target = S::read::<Core<'_>, W>(core, op)?.zero_extend();
-    core.check_target(target)?;
-    core.push(W::truncate(core.cpu.rip))?;
-    core.jump_near(target)
+fn call<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec {
+    let target = b.relative_target::<W>(op);
+    b.check_target(target)?;
+    let behind = b.next_ip::<W>();
+    b.push(behind)?;
+    b.branch_to(target);
+    Ok(())
 }
 
-fn ret<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let target = core.peek_stack::<W>(0)?.zero_extend();
-    core.jump_near(target)?;
-    let top = core.cpu.regs.get(crate::cpu::regs::RSP);
-    let discarded = op.immediate & 0xffff;
-    core.set_stack_pointer(top.wrapping_add(W::BYTES + discarded));
+fn call_indirect<B: Backend, W: Width, S: Source>(b: &mut B, op: &Op) -> Exec {
+    let target = S::read::<B, W>(b, op)?;
+    b.check_target(target)?;
+    let behind = b.next_ip::<W>();
+    b.push(behind)?;
+    b.branch_to(target);
+    Ok(())
+}
+
+/// RET, which may discard parameters.
+fn ret<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec {
+    let target = b.top::<W>()?;
+    b.check_target(target)?;
+    b.branch_to(target);
+    b.discard(W::BYTES + (op.immediate & 0xffff));
     Ok(())
 }
 
@@ -194,9 +197,9 @@ fn loop_handler(instruction: &Instruction) -> Option<Handler> {
     macro_rules! by_sizes {
         ($family:ident, $counter:ty) => {
             match instruction.op_kind(0) {
-                iced_x86::OpKind::NearBranch16 => $family::<$counter, u16>,
-                iced_x86::OpKind::NearBranch32 => $family::<$counter, u32>,
-                _ => $family::<$counter, u64>,
+                iced_x86::OpKind::NearBranch16 => run!($family::<$counter, u16>),
+                iced_x86::OpKind::NearBranch32 => run!($family::<$counter, u32>),
+                _ => run!($family::<$counter, u64>),
             }
         };
     }
@@ -223,27 +226,27 @@ fn loop_handler(instruction: &Instruction) -> Option<Handler> {
 fn jmp_call_handler(instruction: &Instruction) -> Option<Handler> {
     let register = kind(instruction, 0) == Kind::Reg;
     let handler: Handler = match instruction.code() {
-        Code::Jmp_rel8_16 | Code::Jmp_rel16 => jmp::<u16>,
-        Code::Jmp_rel8_32 | Code::Jmp_rel32_32 => jmp::<u32>,
-        Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => jmp::<u64>,
-        Code::Jmp_rm16 if register => jmp_indirect::<u16, Dst>,
-        Code::Jmp_rm32 if register => jmp_indirect::<u32, Dst>,
-        Code::Jmp_rm64 if register => jmp_indirect::<u64, Dst>,
-        Code::Jmp_rm16 => jmp_indirect::<u16, Mem>,
-        Code::Jmp_rm32 => jmp_indirect::<u32, Mem>,
-        Code::Jmp_rm64 => jmp_indirect::<u64, Mem>,
-        Code::Call_rel16 => call::<u16>,
-        Code::Call_rel32_32 => call::<u32>,
-        Code::Call_rel32_64 => call::<u64>,
-        Code::Call_rm16 if register => call_indirect::<u16, Dst>,
-        Code::Call_rm32 if register => call_indirect::<u32, Dst>,
-        Code::Call_rm64 if register => call_indirect::<u64, Dst>,
-        Code::Call_rm16 => call_indirect::<u16, Mem>,
-        Code::Call_rm32 => call_indirect::<u32, Mem>,
-        Code::Call_rm64 => call_indirect::<u64, Mem>,
-        Code::Retnw | Code::Retnw_imm16 => ret::<u16>,
-        Code::Retnd | Code::Retnd_imm16 => ret::<u32>,
-        Code::Retnq | Code::Retnq_imm16 => ret::<u64>,
+        Code::Jmp_rel8_16 | Code::Jmp_rel16 => run!(jmp::<u16>),
+        Code::Jmp_rel8_32 | Code::Jmp_rel32_32 => run!(jmp::<u32>),
+        Code::Jmp_rel8_64 | Code::Jmp_rel32_64 => run!(jmp::<u64>),
+        Code::Jmp_rm16 if register => instance!(jmp_indirect, u16, Dst),
+        Code::Jmp_rm32 if register => instance!(jmp_indirect, u32, Dst),
+        Code::Jmp_rm64 if register => instance!(jmp_indirect, u64, Dst),
+        Code::Jmp_rm16 => instance!(jmp_indirect, u16, Mem),
+        Code::Jmp_rm32 => instance!(jmp_indirect, u32, Mem),
+        Code::Jmp_rm64 => instance!(jmp_indirect, u64, Mem),
+        Code::Call_rel16 => instance!(call, u16),
+        Code::Call_rel32_32 => instance!(call, u32),
+        Code::Call_rel32_64 => instance!(call, u64),
+        Code::Call_rm16 if register => instance!(call_indirect, u16, Dst),
+        Code::Call_rm32 if register => instance!(call_indirect, u32, Dst),
+        Code::Call_rm64 if register => instance!(call_indirect, u64, Dst),
+        Code::Call_rm16 => instance!(call_indirect, u16, Mem),
+        Code::Call_rm32 => instance!(call_indirect, u32, Mem),
+        Code::Call_rm64 => instance!(call_indirect, u64, Mem),
+        Code::Retnw | Code::Retnw_imm16 => instance!(ret, u16),
+        Code::Retnd | Code::Retnd_imm16 => instance!(ret, u32),
+        Code::Retnq | Code::Retnq_imm16 => instance!(ret, u64),
         _ => return None,
     };
     Some(handler)

@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
 use crate::cpu::flags::ZF;
@@ -60,8 +60,8 @@ fn cmpxchg16b(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     match instruction.code() {
-        Code::Cmpxchg8b_m64 => Some(cmpxchg8b),
-        Code::Cmpxchg16b_m128 => Some(cmpxchg16b),
+        Code::Cmpxchg8b_m64 => Some(run!(cmpxchg8b)),
+        Code::Cmpxchg16b_m128 => Some(run!(cmpxchg16b)),
         _ => None,
     }
 }

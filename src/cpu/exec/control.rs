@@ -5,8 +5,8 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::Handler;
 use super::form::{Kind, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{DB, GP, UD};
 use crate::cpu::mmu::PHYSICAL_BITS;
@@ -254,21 +254,21 @@ fn smsw_memory(core: &mut Core<'_>, op: &Op) -> Exec {
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let memory = kind(instruction, 0) == Kind::Mem;
     let handler: Handler = match instruction.code() {
-        Code::Mov_cr_r32 => mov_to_control::<u32>,
-        Code::Mov_cr_r64 => mov_to_control::<u64>,
-        Code::Mov_r32_cr => mov_from_control::<u32>,
-        Code::Mov_r64_cr => mov_from_control::<u64>,
-        Code::Mov_dr_r32 => mov_to_debug::<u32>,
-        Code::Mov_dr_r64 => mov_to_debug::<u64>,
-        Code::Mov_r32_dr => mov_from_debug::<u32>,
-        Code::Mov_r64_dr => mov_from_debug::<u64>,
-        Code::Clts => clts,
-        Code::Lmsw_rm16 | Code::Lmsw_r32m16 | Code::Lmsw_r64m16 if memory => lmsw_memory,
-        Code::Lmsw_rm16 | Code::Lmsw_r32m16 | Code::Lmsw_r64m16 => lmsw_register,
-        Code::Smsw_rm16 | Code::Smsw_r32m16 | Code::Smsw_r64m16 if memory => smsw_memory,
-        Code::Smsw_rm16 => smsw_register::<u16>,
-        Code::Smsw_r32m16 => smsw_register::<u32>,
-        Code::Smsw_r64m16 => smsw_register::<u64>,
+        Code::Mov_cr_r32 => run!(mov_to_control::<u32>),
+        Code::Mov_cr_r64 => run!(mov_to_control::<u64>),
+        Code::Mov_r32_cr => run!(mov_from_control::<u32>),
+        Code::Mov_r64_cr => run!(mov_from_control::<u64>),
+        Code::Mov_dr_r32 => run!(mov_to_debug::<u32>),
+        Code::Mov_dr_r64 => run!(mov_to_debug::<u64>),
+        Code::Mov_r32_dr => run!(mov_from_debug::<u32>),
+        Code::Mov_r64_dr => run!(mov_from_debug::<u64>),
+        Code::Clts => run!(clts),
+        Code::Lmsw_rm16 | Code::Lmsw_r32m16 | Code::Lmsw_r64m16 if memory => run!(lmsw_memory),
+        Code::Lmsw_rm16 | Code::Lmsw_r32m16 | Code::Lmsw_r64m16 => run!(lmsw_register),
+        Code::Smsw_rm16 | Code::Smsw_r32m16 | Code::Smsw_r64m16 if memory => run!(smsw_memory),
+        Code::Smsw_rm16 => run!(smsw_register::<u16>),
+        Code::Smsw_r32m16 => run!(smsw_register::<u32>),
+        Code::Smsw_r64m16 => run!(smsw_register::<u64>),
         _ => return None,
     };
     Some(handler)

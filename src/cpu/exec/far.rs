@@ -3,7 +3,7 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{Descriptor, is_null, kind, rpl};
 use crate::cpu::fault::{GP, NP};
@@ -363,18 +363,18 @@ fn ret<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Jmp_ptr1616 | Code::Jmp_ptr1632 => jump_immediate,
-        Code::Jmp_m1616 => jump_memory::<u16>,
-        Code::Jmp_m1632 => jump_memory::<u32>,
-        Code::Jmp_m1664 => jump_memory::<u64>,
-        Code::Call_ptr1616 => call_immediate::<u16>,
-        Code::Call_ptr1632 => call_immediate::<u32>,
-        Code::Call_m1616 => call_memory::<u16>,
-        Code::Call_m1632 => call_memory::<u32>,
-        Code::Call_m1664 => call_memory::<u64>,
-        Code::Retfw | Code::Retfw_imm16 => ret::<u16>,
-        Code::Retfd | Code::Retfd_imm16 => ret::<u32>,
-        Code::Retfq | Code::Retfq_imm16 => ret::<u64>,
+        Code::Jmp_ptr1616 | Code::Jmp_ptr1632 => run!(jump_immediate),
+        Code::Jmp_m1616 => run!(jump_memory::<u16>),
+        Code::Jmp_m1632 => run!(jump_memory::<u32>),
+        Code::Jmp_m1664 => run!(jump_memory::<u64>),
+        Code::Call_ptr1616 => run!(call_immediate::<u16>),
+        Code::Call_ptr1632 => run!(call_immediate::<u32>),
+        Code::Call_m1616 => run!(call_memory::<u16>),
+        Code::Call_m1632 => run!(call_memory::<u32>),
+        Code::Call_m1664 => run!(call_memory::<u64>),
+        Code::Retfw | Code::Retfw_imm16 => run!(ret::<u16>),
+        Code::Retfd | Code::Retfd_imm16 => run!(ret::<u32>),
+        Code::Retfq | Code::Retfq_imm16 => run!(ret::<u64>),
         _ => return None,
     };
     Some(handler)

@@ -162,24 +162,14 @@ pub(super) fn bits(instruction: &iced_x86::Instruction, n: u32) -> u32 {
     bytes as u32 * 8
 }
 
-/// A [`Handler`](super::Handler) for one instance of a generic family on the interpreter.
-macro_rules! instance {
-    ($family:ident $(, $parameter:ty)*) => {{
-        fn run(core: &mut crate::cpu::Core<'_>, op: &crate::cpu::decode::Op) -> crate::cpu::Exec {
-            $family::<crate::cpu::Core<'_> $(, $parameter)*>(core, op)
-        }
-        run as super::Handler
-    }};
-}
-
 /// The instance of a family at the width of operand 0, `None` if it has no such width.
 macro_rules! by_width {
     ($instruction:expr, $family:ident $(, $parameter:ty)*) => {
         match super::form::bits($instruction, 0) {
-            8 => Some(super::form::instance!($family, u8 $(, $parameter)*)),
-            16 => Some(super::form::instance!($family, u16 $(, $parameter)*)),
-            32 => Some(super::form::instance!($family, u32 $(, $parameter)*)),
-            64 => Some(super::form::instance!($family, u64 $(, $parameter)*)),
+            8 => Some(super::chain::instance!($family, u8 $(, $parameter)*)),
+            16 => Some(super::chain::instance!($family, u16 $(, $parameter)*)),
+            32 => Some(super::chain::instance!($family, u32 $(, $parameter)*)),
+            64 => Some(super::chain::instance!($family, u64 $(, $parameter)*)),
             _ => None,
         }
     };
@@ -212,4 +202,4 @@ macro_rules! by_target {
     }};
 }
 
-pub(super) use {by_form, by_target, by_width, instance};
+pub(super) use {by_form, by_target, by_width};

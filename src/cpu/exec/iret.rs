@@ -5,7 +5,7 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{kind, rpl};
 use crate::cpu::fault::{BP, BR, GP, OF, TS};
@@ -78,8 +78,9 @@ fn iret<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
     } else {
         iret_protected::<W>(core)?;
     }
-    core.cpu.flow.nmi_masked = false;
-    core.cpu.flow.attend();
+    if std::mem::take(&mut core.cpu.flow.nmi_masked) {
+        core.cpu.flow.attend();
+    }
     Ok(())
 }
 
@@ -219,6 +220,7 @@ fn iret_to_v86(core: &mut Core<'_>, frame: &Frame) -> Exec {
         *selector = core.peek_stack::<u32>(n * 4)? as u16;
     }
     core.cpu.flags.set_bits(frame.flags & !flags::RF);
+    core.after_flags();
     core.cpu.cpl = 3;
     core.set_segment(CS, Segment::virtual_8086(frame.cs));
     for (index, selector) in [SS, ES, DS, FS, GS].into_iter().zip(selectors) {
@@ -254,15 +256,15 @@ fn iret_task(core: &mut Core<'_>) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Int_imm8 => int,
-        Code::Int3 => int3,
-        Code::Int1 => int1,
-        Code::Into => into,
-        Code::Bound_r16_m1616 => bound::<u16>,
-        Code::Bound_r32_m3232 => bound::<u32>,
-        Code::Iretw => iret::<u16>,
-        Code::Iretd => iret::<u32>,
-        Code::Iretq => iret::<u64>,
+        Code::Int_imm8 => run!(int),
+        Code::Int3 => run!(int3),
+        Code::Int1 => run!(int1),
+        Code::Into => run!(into),
+        Code::Bound_r16_m1616 => run!(bound::<u16>),
+        Code::Bound_r32_m3232 => run!(bound::<u32>),
+        Code::Iretw => run!(iret::<u16>),
+        Code::Iretd => run!(iret::<u32>),
+        Code::Iretq => run!(iret::<u64>),
         _ => return None,
     };
     Some(handler)

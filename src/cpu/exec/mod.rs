@@ -12,6 +12,7 @@ mod backend;
 mod bcd;
 mod bits;
 mod branch;
+mod chain;
 mod cmpxchg;
 mod control;
 mod far;
@@ -21,6 +22,7 @@ mod mov;
 mod muldiv;
 mod portio;
 mod protection;
+mod quick;
 mod shift;
 mod sreg;
 mod stack;
@@ -36,9 +38,10 @@ use super::fault::{Event, Exec, UD};
 use super::{Core, cpuid};
 
 pub use backend::Backend;
+pub(super) use chain::run;
 
-/// The function that executes an [`Op`].
-pub type Handler = fn(&mut Core<'_>, &Op) -> Exec;
+/// The function that executes an [`Op`], and then those behind it in its block.
+pub type Handler = fn(&mut Core<'_>, &Op, &[Op]) -> Exec;
 
 /// The tables of all families, asked in this order.
 const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
@@ -71,10 +74,10 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
 pub fn handler(instruction: &Instruction) -> Handler {
     let known = cpuid::claims(instruction) || system::is_reserved_nop(instruction);
     if instruction.is_invalid() || !known {
-        return invalid;
+        return run!(invalid);
     }
     let found = TABLES.iter().find_map(|table| table(instruction));
-    found.unwrap_or(unimplemented)
+    found.unwrap_or(run!(unimplemented))
 }
 
 /// Whether an instruction ends its block although control flows on behind it.

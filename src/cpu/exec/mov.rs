@@ -3,11 +3,10 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
 use super::backend::{Backend, Condition};
-use super::form::{
-    Dst, Kind, Mem, Source, Src, Target, bits, by_form, by_target, by_width, instance, kind,
-};
+use super::chain::instance;
+use super::form::{Dst, Kind, Mem, Source, Src, Target, bits, by_form, by_target, by_width, kind};
+use super::{Handler, run};
 use crate::bus::PAUSE_TICKS;
 use crate::cpu::decode::Op;
 use crate::cpu::regs::{RAX, RBX, RDX};
@@ -222,14 +221,14 @@ fn conditional_handler(instruction: &Instruction) -> Option<Handler> {
 
 fn absolute_handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Mov_AL_moffs8 => load_absolute::<u8>,
-        Code::Mov_AX_moffs16 => load_absolute::<u16>,
-        Code::Mov_EAX_moffs32 => load_absolute::<u32>,
-        Code::Mov_RAX_moffs64 => load_absolute::<u64>,
-        Code::Mov_moffs8_AL => store_absolute::<u8>,
-        Code::Mov_moffs16_AX => store_absolute::<u16>,
-        Code::Mov_moffs32_EAX => store_absolute::<u32>,
-        Code::Mov_moffs64_RAX => store_absolute::<u64>,
+        Code::Mov_AL_moffs8 => run!(load_absolute::<u8>),
+        Code::Mov_AX_moffs16 => run!(load_absolute::<u16>),
+        Code::Mov_EAX_moffs32 => run!(load_absolute::<u32>),
+        Code::Mov_RAX_moffs64 => run!(load_absolute::<u64>),
+        Code::Mov_moffs8_AL => run!(store_absolute::<u8>),
+        Code::Mov_moffs16_AX => run!(store_absolute::<u16>),
+        Code::Mov_moffs32_EAX => run!(store_absolute::<u32>),
+        Code::Mov_moffs64_RAX => run!(store_absolute::<u64>),
         _ => return None,
     };
     Some(handler)
@@ -260,26 +259,26 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Xchg => return by_target!(instruction, xchg),
         Mnemonic::Movnti => return by_width!(instruction, mov, Mem, Src),
         Mnemonic::Bswap => match bits(instruction, 0) {
-            16 => bswap::<u16>,
-            32 => bswap::<u32>,
-            _ => bswap::<u64>,
+            16 => run!(bswap::<u16>),
+            32 => run!(bswap::<u32>),
+            _ => run!(bswap::<u64>),
         },
         Mnemonic::Movbe => match (kind(instruction, 0), bits(instruction, 0)) {
-            (Kind::Reg, 16) => movbe::<u16, Dst, Mem>,
-            (Kind::Reg, 32) => movbe::<u32, Dst, Mem>,
-            (Kind::Reg, _) => movbe::<u64, Dst, Mem>,
-            (_, 16) => movbe::<u16, Mem, Src>,
-            (_, 32) => movbe::<u32, Mem, Src>,
-            _ => movbe::<u64, Mem, Src>,
+            (Kind::Reg, 16) => run!(movbe::<u16, Dst, Mem>),
+            (Kind::Reg, 32) => run!(movbe::<u32, Dst, Mem>),
+            (Kind::Reg, _) => run!(movbe::<u64, Dst, Mem>),
+            (_, 16) => run!(movbe::<u16, Mem, Src>),
+            (_, 32) => run!(movbe::<u32, Mem, Src>),
+            _ => run!(movbe::<u64, Mem, Src>),
         },
-        Mnemonic::Cbw => extend_accumulator::<u8, u16>,
-        Mnemonic::Cwde => extend_accumulator::<u16, u32>,
-        Mnemonic::Cdqe => extend_accumulator::<u32, u64>,
-        Mnemonic::Cwd => extend_into_data::<u16>,
-        Mnemonic::Cdq => extend_into_data::<u32>,
-        Mnemonic::Cqo => extend_into_data::<u64>,
-        Mnemonic::Xlatb => xlat,
-        Mnemonic::Pause => pause,
+        Mnemonic::Cbw => run!(extend_accumulator::<u8, u16>),
+        Mnemonic::Cwde => run!(extend_accumulator::<u16, u32>),
+        Mnemonic::Cdqe => run!(extend_accumulator::<u32, u64>),
+        Mnemonic::Cwd => run!(extend_into_data::<u16>),
+        Mnemonic::Cdq => run!(extend_into_data::<u32>),
+        Mnemonic::Cqo => run!(extend_into_data::<u64>),
+        Mnemonic::Xlatb => run!(xlat),
+        Mnemonic::Pause => run!(pause),
         Mnemonic::Nop
         | Mnemonic::Endbr32
         | Mnemonic::Endbr64
@@ -293,7 +292,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         | Mnemonic::Clflush
         | Mnemonic::Lfence
         | Mnemonic::Mfence
-        | Mnemonic::Sfence => nothing,
+        | Mnemonic::Sfence => run!(nothing),
         _ => return conditional_handler(instruction),
     };
     Some(handler)

@@ -6,8 +6,8 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Dst, Imm, Kind, Mem, Source, Src, bits, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::DE;
 use crate::cpu::regs::{RAX, RDX};
@@ -114,14 +114,14 @@ fn idiv<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
 macro_rules! one_operand {
     ($instruction:expr, $family:ident) => {
         match (kind($instruction, 0), bits($instruction, 0)) {
-            (Kind::Reg, 8) => $family::<u8, Dst>,
-            (Kind::Reg, 16) => $family::<u16, Dst>,
-            (Kind::Reg, 32) => $family::<u32, Dst>,
-            (Kind::Reg, _) => $family::<u64, Dst>,
-            (_, 8) => $family::<u8, Mem>,
-            (_, 16) => $family::<u16, Mem>,
-            (_, 32) => $family::<u32, Mem>,
-            (_, _) => $family::<u64, Mem>,
+            (Kind::Reg, 8) => run!($family::<u8, Dst>),
+            (Kind::Reg, 16) => run!($family::<u16, Dst>),
+            (Kind::Reg, 32) => run!($family::<u32, Dst>),
+            (Kind::Reg, _) => run!($family::<u64, Dst>),
+            (_, 8) => run!($family::<u8, Mem>),
+            (_, 16) => run!($family::<u16, Mem>),
+            (_, 32) => run!($family::<u32, Mem>),
+            (_, _) => run!($family::<u64, Mem>),
         }
     };
 }
@@ -130,9 +130,9 @@ fn imul_handler(instruction: &Instruction) -> Option<Handler> {
     macro_rules! by_width {
         ($x:ty, $y:ty) => {
             match bits(instruction, 0) {
-                16 => imul_register::<u16, $x, $y>,
-                32 => imul_register::<u32, $x, $y>,
-                _ => imul_register::<u64, $x, $y>,
+                16 => run!(imul_register::<u16, $x, $y>),
+                32 => run!(imul_register::<u32, $x, $y>),
+                _ => run!(imul_register::<u64, $x, $y>),
             }
         };
     }

@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::bus::{PORT_ACCESS_TICKS, Size};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::kind;
@@ -102,18 +102,18 @@ fn out_dx<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::In_AL_imm8 => in_immediate::<u8>,
-        Code::In_AX_imm8 => in_immediate::<u16>,
-        Code::In_EAX_imm8 => in_immediate::<u32>,
-        Code::In_AL_DX => in_dx::<u8>,
-        Code::In_AX_DX => in_dx::<u16>,
-        Code::In_EAX_DX => in_dx::<u32>,
-        Code::Out_imm8_AL => out_immediate::<u8>,
-        Code::Out_imm8_AX => out_immediate::<u16>,
-        Code::Out_imm8_EAX => out_immediate::<u32>,
-        Code::Out_DX_AL => out_dx::<u8>,
-        Code::Out_DX_AX => out_dx::<u16>,
-        Code::Out_DX_EAX => out_dx::<u32>,
+        Code::In_AL_imm8 => run!(in_immediate::<u8>),
+        Code::In_AX_imm8 => run!(in_immediate::<u16>),
+        Code::In_EAX_imm8 => run!(in_immediate::<u32>),
+        Code::In_AL_DX => run!(in_dx::<u8>),
+        Code::In_AX_DX => run!(in_dx::<u16>),
+        Code::In_EAX_DX => run!(in_dx::<u32>),
+        Code::Out_imm8_AL => run!(out_immediate::<u8>),
+        Code::Out_imm8_AX => run!(out_immediate::<u16>),
+        Code::Out_imm8_EAX => run!(out_immediate::<u32>),
+        Code::Out_DX_AL => run!(out_dx::<u8>),
+        Code::Out_DX_AX => run!(out_dx::<u16>),
+        Code::Out_DX_EAX => run!(out_dx::<u32>),
         _ => return None,
     };
     Some(handler)

@@ -2,9 +2,9 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Kind, kind};
 use super::table::{InMemory, InRegister, Selector};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{Descriptor, kind as descriptor_kind, rpl};
 use crate::cpu::flags::ZF;
@@ -138,18 +138,18 @@ fn arpl_memory(core: &mut Core<'_>, op: &Op) -> Exec {
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let register = kind(instruction, 1) == Kind::Reg;
     let handler: Handler = match instruction.code() {
-        Code::Lar_r16_rm16 if register => lar::<u16, InRegister>,
-        Code::Lar_r32_r32m16 if register => lar::<u32, InRegister>,
-        Code::Lar_r64_r64m16 if register => lar::<u64, InRegister>,
-        Code::Lar_r16_rm16 => lar::<u16, InMemory>,
-        Code::Lar_r32_r32m16 => lar::<u32, InMemory>,
-        Code::Lar_r64_r64m16 => lar::<u64, InMemory>,
-        Code::Lsl_r16_rm16 if register => lsl::<u16, InRegister>,
-        Code::Lsl_r32_r32m16 if register => lsl::<u32, InRegister>,
-        Code::Lsl_r64_r64m16 if register => lsl::<u64, InRegister>,
-        Code::Lsl_r16_rm16 => lsl::<u16, InMemory>,
-        Code::Lsl_r32_r32m16 => lsl::<u32, InMemory>,
-        Code::Lsl_r64_r64m16 => lsl::<u64, InMemory>,
+        Code::Lar_r16_rm16 if register => run!(lar::<u16, InRegister>),
+        Code::Lar_r32_r32m16 if register => run!(lar::<u32, InRegister>),
+        Code::Lar_r64_r64m16 if register => run!(lar::<u64, InRegister>),
+        Code::Lar_r16_rm16 => run!(lar::<u16, InMemory>),
+        Code::Lar_r32_r32m16 => run!(lar::<u32, InMemory>),
+        Code::Lar_r64_r64m16 => run!(lar::<u64, InMemory>),
+        Code::Lsl_r16_rm16 if register => run!(lsl::<u16, InRegister>),
+        Code::Lsl_r32_r32m16 if register => run!(lsl::<u32, InRegister>),
+        Code::Lsl_r64_r64m16 if register => run!(lsl::<u64, InRegister>),
+        Code::Lsl_r16_rm16 => run!(lsl::<u16, InMemory>),
+        Code::Lsl_r32_r32m16 => run!(lsl::<u32, InMemory>),
+        Code::Lsl_r64_r64m16 => run!(lsl::<u64, InMemory>),
         _ => return verify_handler(instruction),
     };
     Some(handler)
@@ -158,10 +158,10 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
 fn verify_handler(instruction: &Instruction) -> Option<Handler> {
     let memory = kind(instruction, 0) == Kind::Mem;
     let handler: Handler = match instruction.mnemonic() {
-        Mnemonic::Verr | Mnemonic::Verw if memory => verify::<InMemory>,
-        Mnemonic::Verr | Mnemonic::Verw => verify::<InRegister>,
-        Mnemonic::Arpl if memory => arpl_memory,
-        Mnemonic::Arpl => arpl_register,
+        Mnemonic::Verr | Mnemonic::Verw if memory => run!(verify::<InMemory>),
+        Mnemonic::Verr | Mnemonic::Verw => run!(verify::<InRegister>),
+        Mnemonic::Arpl if memory => run!(arpl_memory),
+        Mnemonic::Arpl => run!(arpl_register),
         _ => return None,
     };
     Some(handler)

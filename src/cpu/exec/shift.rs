@@ -7,8 +7,8 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Cl, Dst, Imm, Kind, Mem, One, Source, Target, bits, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
@@ -215,10 +215,10 @@ fn shift_handler<S: Shift>(instruction: &Instruction) -> Option<Handler> {
     macro_rules! by_operands {
         ($target:ty, $count:ty) => {
             match bits(instruction, 0) {
-                8 => shift::<u8, $target, $count, S>,
-                16 => shift::<u16, $target, $count, S>,
-                32 => shift::<u32, $target, $count, S>,
-                _ => shift::<u64, $target, $count, S>,
+                8 => run!(shift::<u8, $target, $count, S>),
+                16 => run!(shift::<u16, $target, $count, S>),
+                32 => run!(shift::<u32, $target, $count, S>),
+                _ => run!(shift::<u64, $target, $count, S>),
             }
         };
     }
@@ -236,12 +236,12 @@ fn shift_handler<S: Shift>(instruction: &Instruction) -> Option<Handler> {
 
 fn double_handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match (kind(instruction, 0), bits(instruction, 0)) {
-        (Kind::Reg, 16) => double::<u16, Dst>,
-        (Kind::Reg, 32) => double::<u32, Dst>,
-        (Kind::Reg, _) => double::<u64, Dst>,
-        (_, 16) => double::<u16, Mem>,
-        (_, 32) => double::<u32, Mem>,
-        (_, _) => double::<u64, Mem>,
+        (Kind::Reg, 16) => run!(double::<u16, Dst>),
+        (Kind::Reg, 32) => run!(double::<u32, Dst>),
+        (Kind::Reg, _) => run!(double::<u64, Dst>),
+        (_, 16) => run!(double::<u16, Mem>),
+        (_, 32) => run!(double::<u32, Mem>),
+        (_, _) => run!(double::<u64, Mem>),
     };
     Some(handler)
 }

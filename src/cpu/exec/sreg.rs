@@ -3,8 +3,8 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Kind, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::UD;
 use crate::cpu::segment::{CS, DS, ES, FS, GS, SS};
@@ -89,16 +89,16 @@ fn mov_handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
         Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16 | Code::Mov_Sreg_r64m16 => {
             match kind(instruction, 1) {
-                Kind::Reg => mov_to_register,
-                _ => mov_to_memory_operand,
+                Kind::Reg => run!(mov_to_register),
+                _ => run!(mov_to_memory_operand),
             }
         }
         Code::Mov_rm16_Sreg | Code::Mov_r32m16_Sreg | Code::Mov_r64m16_Sreg => {
             match (kind(instruction, 0), instruction.code()) {
-                (Kind::Mem, _) => mov_from_memory_operand,
-                (_, Code::Mov_rm16_Sreg) => mov_from::<u16>,
-                (_, Code::Mov_r32m16_Sreg) => mov_from::<u32>,
-                _ => mov_from::<u64>,
+                (Kind::Mem, _) => run!(mov_from_memory_operand),
+                (_, Code::Mov_rm16_Sreg) => run!(mov_from::<u16>),
+                (_, Code::Mov_r32m16_Sreg) => run!(mov_from::<u32>),
+                _ => run!(mov_from::<u64>),
             }
         }
         _ => return None,
@@ -111,12 +111,12 @@ fn push_pop_handler(instruction: &Instruction) -> Option<Handler> {
         return None;
     }
     let handler: Handler = match instruction.stack_pointer_increment() {
-        -2 => push::<u16>,
-        -4 => push::<u32>,
-        -8 => push::<u64>,
-        2 => pop::<u16>,
-        4 => pop::<u32>,
-        _ => pop::<u64>,
+        -2 => run!(push::<u16>),
+        -4 => run!(push::<u32>),
+        -8 => run!(push::<u64>),
+        2 => run!(pop::<u16>),
+        4 => run!(pop::<u32>),
+        _ => run!(pop::<u64>),
     };
     Some(handler)
 }
@@ -128,13 +128,15 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         | Code::Les_r16_m1616
         | Code::Lfs_r16_m1616
         | Code::Lgs_r16_m1616
-        | Code::Lss_r16_m1616 => load_pointer::<u16>,
+        | Code::Lss_r16_m1616 => run!(load_pointer::<u16>),
         Code::Lds_r32_m1632
         | Code::Les_r32_m1632
         | Code::Lfs_r32_m1632
         | Code::Lgs_r32_m1632
-        | Code::Lss_r32_m1632 => load_pointer::<u32>,
-        Code::Lfs_r64_m1664 | Code::Lgs_r64_m1664 | Code::Lss_r64_m1664 => load_pointer::<u64>,
+        | Code::Lss_r32_m1632 => run!(load_pointer::<u32>),
+        Code::Lfs_r64_m1664 | Code::Lgs_r64_m1664 | Code::Lss_r64_m1664 => {
+            run!(load_pointer::<u64>)
+        }
         _ => {
             return match instruction.mnemonic() {
                 Mnemonic::Push | Mnemonic::Pop => push_pop_handler(instruction),

@@ -4,8 +4,10 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
+use super::backend::Backend;
+use super::chain::instance;
 use super::form::{Dst, Imm, Kind, Mem, Source, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
 use crate::cpu::flags;
@@ -40,6 +42,24 @@ impl Core<'_> {
         Ok(())
     }
 
+    /// [`Core::push`] if that takes no more than a host store; else nothing, and false.
+    #[inline(always)]
+    pub(super) fn push_quickly<W: Width>(&mut self, value: W) -> bool {
+        let mask = self.cpu.mode.stack_mask;
+        let top = self.cpu.regs.get(RSP).wrapping_sub(W::BYTES);
+        let stored = self.store_at_quickly(self.cpu.mode.stack_segment, top & mask, value);
+        if stored {
+            self.set_stack_pointer(top);
+        }
+        stored
+    }
+
+    /// The top of the stack, if that takes no more than a host load.
+    #[inline(always)]
+    pub(super) fn top_quickly<W: Width>(&self) -> Option<W> {
+        self.load_at_quickly(self.cpu.mode.stack_segment, self.stack_pointer())
+    }
+
     /// Pops a value.
     #[inline(always)]
     pub fn pop<W: Width>(&mut self) -> Exec<W> {
@@ -57,15 +77,16 @@ impl Core<'_> {
     }
 }
 
-fn push<S: Source, W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let value = S::read::<Core<'_>, W>(core, op)?;
-    core.push(value)
+fn push<B: Backend, S: Source, W: Width>(b: &mut B, op: &Op) -> Exec {
+    let value = S::read::<B, W>(b, op)?;
+    b.push(value)
 }
 
 /// POP to a register: also POP RSP, where the popped value wins.
-fn pop_register<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let value: W = core.pop()?;
-    core.cpu.regs.write(op.dst, value);
+fn pop_register<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec {
+    let value = b.top::<W>()?;
+    b.discard(W::BYTES);
+    b.set_register(op.dst, value);
     Ok(())
 }
 
@@ -168,7 +189,7 @@ impl Core<'_> {
     pub fn write_flags(&mut self, image: u32, writable: u32) {
         let kept = self.cpu.flags.bits() & !writable & !flags::RF;
         self.cpu.flags.set_bits(kept | image & writable);
-        self.cpu.flow.attend();
+        self.after_flags();
     }
 }
 
@@ -220,21 +241,21 @@ fn push_pop_handler(instruction: &Instruction) -> Option<Handler> {
         return None;
     }
     let handler: Handler = match (is_push, kind(instruction, 0), stack_bits(instruction)) {
-        (true, Kind::Reg, 16) => push::<Dst, u16>,
-        (true, Kind::Reg, 32) => push::<Dst, u32>,
-        (true, Kind::Reg, _) => push::<Dst, u64>,
-        (true, Kind::Mem, 16) => push::<Mem, u16>,
-        (true, Kind::Mem, 32) => push::<Mem, u32>,
-        (true, Kind::Mem, _) => push::<Mem, u64>,
-        (true, _, 16) => push::<Imm, u16>,
-        (true, _, 32) => push::<Imm, u32>,
-        (true, _, _) => push::<Imm, u64>,
-        (false, Kind::Reg, 16) => pop_register::<u16>,
-        (false, Kind::Reg, 32) => pop_register::<u32>,
-        (false, Kind::Reg, _) => pop_register::<u64>,
-        (false, _, 16) => pop_memory::<u16>,
-        (false, _, 32) => pop_memory::<u32>,
-        (false, _, _) => pop_memory::<u64>,
+        (true, Kind::Reg, 16) => instance!(push, Dst, u16),
+        (true, Kind::Reg, 32) => instance!(push, Dst, u32),
+        (true, Kind::Reg, _) => instance!(push, Dst, u64),
+        (true, Kind::Mem, 16) => instance!(push, Mem, u16),
+        (true, Kind::Mem, 32) => instance!(push, Mem, u32),
+        (true, Kind::Mem, _) => instance!(push, Mem, u64),
+        (true, _, 16) => instance!(push, Imm, u16),
+        (true, _, 32) => instance!(push, Imm, u32),
+        (true, _, _) => instance!(push, Imm, u64),
+        (false, Kind::Reg, 16) => instance!(pop_register, u16),
+        (false, Kind::Reg, 32) => instance!(pop_register, u32),
+        (false, Kind::Reg, _) => instance!(pop_register, u64),
+        (false, _, 16) => run!(pop_memory::<u16>),
+        (false, _, 32) => run!(pop_memory::<u32>),
+        (false, _, _) => run!(pop_memory::<u64>),
     };
     Some(handler)
 }
@@ -245,22 +266,22 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         return push_pop_handler(instruction);
     }
     let handler: Handler = match instruction.code() {
-        Code::Pushaw => pusha::<u16>,
-        Code::Pushad => pusha::<u32>,
-        Code::Popaw => popa::<u16>,
-        Code::Popad => popa::<u32>,
-        Code::Pushfw => pushf::<u16>,
-        Code::Pushfd => pushf::<u32>,
-        Code::Pushfq => pushf::<u64>,
-        Code::Popfw => popf::<u16>,
-        Code::Popfd => popf::<u32>,
-        Code::Popfq => popf::<u64>,
-        Code::Enterw_imm16_imm8 => enter::<u16>,
-        Code::Enterd_imm16_imm8 => enter::<u32>,
-        Code::Enterq_imm16_imm8 => enter::<u64>,
-        Code::Leavew => leave::<u16>,
-        Code::Leaved => leave::<u32>,
-        Code::Leaveq => leave::<u64>,
+        Code::Pushaw => run!(pusha::<u16>),
+        Code::Pushad => run!(pusha::<u32>),
+        Code::Popaw => run!(popa::<u16>),
+        Code::Popad => run!(popa::<u32>),
+        Code::Pushfw => run!(pushf::<u16>),
+        Code::Pushfd => run!(pushf::<u32>),
+        Code::Pushfq => run!(pushf::<u64>),
+        Code::Popfw => run!(popf::<u16>),
+        Code::Popfd => run!(popf::<u32>),
+        Code::Popfq => run!(popf::<u64>),
+        Code::Enterw_imm16_imm8 => run!(enter::<u16>),
+        Code::Enterd_imm16_imm8 => run!(enter::<u32>),
+        Code::Enterq_imm16_imm8 => run!(enter::<u64>),
+        Code::Leavew => run!(leave::<u16>),
+        Code::Leaved => run!(leave::<u32>),
+        Code::Leaveq => run!(leave::<u64>),
         _ => return None,
     };
     Some(handler)

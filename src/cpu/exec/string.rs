@@ -8,8 +8,8 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::Handler;
 use super::portio;
+use super::{Handler, run};
 use crate::bus::PORT_ACCESS_TICKS;
 use crate::cpu::decode::{Op, Repeat};
 use crate::cpu::flags::{DF, TF};
@@ -297,32 +297,32 @@ fn outs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Movsb_m8_m8 => movs::<u8>,
-        Code::Movsw_m16_m16 => movs::<u16>,
-        Code::Movsd_m32_m32 => movs::<u32>,
-        Code::Movsq_m64_m64 => movs::<u64>,
-        Code::Stosb_m8_AL => stos::<u8>,
-        Code::Stosw_m16_AX => stos::<u16>,
-        Code::Stosd_m32_EAX => stos::<u32>,
-        Code::Stosq_m64_RAX => stos::<u64>,
-        Code::Lodsb_AL_m8 => lods::<u8>,
-        Code::Lodsw_AX_m16 => lods::<u16>,
-        Code::Lodsd_EAX_m32 => lods::<u32>,
-        Code::Lodsq_RAX_m64 => lods::<u64>,
-        Code::Scasb_AL_m8 => scas::<u8>,
-        Code::Scasw_AX_m16 => scas::<u16>,
-        Code::Scasd_EAX_m32 => scas::<u32>,
-        Code::Scasq_RAX_m64 => scas::<u64>,
-        Code::Cmpsb_m8_m8 => cmps::<u8>,
-        Code::Cmpsw_m16_m16 => cmps::<u16>,
-        Code::Cmpsd_m32_m32 => cmps::<u32>,
-        Code::Cmpsq_m64_m64 => cmps::<u64>,
-        Code::Insb_m8_DX => ins::<u8>,
-        Code::Insw_m16_DX => ins::<u16>,
-        Code::Insd_m32_DX => ins::<u32>,
-        Code::Outsb_DX_m8 => outs::<u8>,
-        Code::Outsw_DX_m16 => outs::<u16>,
-        Code::Outsd_DX_m32 => outs::<u32>,
+        Code::Movsb_m8_m8 => run!(movs::<u8>),
+        Code::Movsw_m16_m16 => run!(movs::<u16>),
+        Code::Movsd_m32_m32 => run!(movs::<u32>),
+        Code::Movsq_m64_m64 => run!(movs::<u64>),
+        Code::Stosb_m8_AL => run!(stos::<u8>),
+        Code::Stosw_m16_AX => run!(stos::<u16>),
+        Code::Stosd_m32_EAX => run!(stos::<u32>),
+        Code::Stosq_m64_RAX => run!(stos::<u64>),
+        Code::Lodsb_AL_m8 => run!(lods::<u8>),
+        Code::Lodsw_AX_m16 => run!(lods::<u16>),
+        Code::Lodsd_EAX_m32 => run!(lods::<u32>),
+        Code::Lodsq_RAX_m64 => run!(lods::<u64>),
+        Code::Scasb_AL_m8 => run!(scas::<u8>),
+        Code::Scasw_AX_m16 => run!(scas::<u16>),
+        Code::Scasd_EAX_m32 => run!(scas::<u32>),
+        Code::Scasq_RAX_m64 => run!(scas::<u64>),
+        Code::Cmpsb_m8_m8 => run!(cmps::<u8>),
+        Code::Cmpsw_m16_m16 => run!(cmps::<u16>),
+        Code::Cmpsd_m32_m32 => run!(cmps::<u32>),
+        Code::Cmpsq_m64_m64 => run!(cmps::<u64>),
+        Code::Insb_m8_DX => run!(ins::<u8>),
+        Code::Insw_m16_DX => run!(ins::<u16>),
+        Code::Insd_m32_DX => run!(ins::<u32>),
+        Code::Outsb_DX_m8 => run!(outs::<u8>),
+        Code::Outsw_DX_m16 => run!(outs::<u16>),
+        Code::Outsd_DX_m32 => run!(outs::<u32>),
         _ => return None,
     };
     Some(handler)

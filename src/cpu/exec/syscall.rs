@@ -4,7 +4,7 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{GP, UD};
 use crate::cpu::flags;
@@ -99,7 +99,7 @@ fn sysret_32(core: &mut Core<'_>, _op: &Op) -> Exec {
         restore_flags(core);
     } else {
         core.cpu.flags.assign(flags::IF, true);
-        core.cpu.flow.attend();
+        core.after_flags();
     }
     set_flat(core, Flat::Code32, base, base.wrapping_add(8), 3);
     core.continue_at(target);
@@ -120,7 +120,7 @@ fn check_sysret(core: &mut Core<'_>) -> Exec {
 fn restore_flags(core: &mut Core<'_>) {
     let image = core.cpu.regs.get(R11) as u32;
     core.cpu.flags.set_bits(image & !(flags::RF | flags::VM));
-    core.cpu.flow.attend();
+    core.after_flags();
 }
 
 fn sysenter(core: &mut Core<'_>, _op: &Op) -> Exec {
@@ -170,12 +170,12 @@ fn swapgs(core: &mut Core<'_>, _op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match (instruction.mnemonic(), instruction.code()) {
-        (Mnemonic::Syscall, _) => syscall,
-        (_, Code::Sysretq) => sysret_64,
-        (_, Code::Sysretd) => sysret_32,
-        (Mnemonic::Sysenter, _) => sysenter,
-        (Mnemonic::Sysexit | Mnemonic::Sysexitq, _) => sysexit,
-        (Mnemonic::Swapgs, _) => swapgs,
+        (Mnemonic::Syscall, _) => run!(syscall),
+        (_, Code::Sysretq) => run!(sysret_64),
+        (_, Code::Sysretd) => run!(sysret_32),
+        (Mnemonic::Sysenter, _) => run!(sysenter),
+        (Mnemonic::Sysexit | Mnemonic::Sysexitq, _) => run!(sysexit),
+        (Mnemonic::Swapgs, _) => run!(swapgs),
         _ => return None,
     };
     Some(handler)

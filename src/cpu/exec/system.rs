@@ -3,7 +3,7 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{GP, UD};
 use crate::cpu::flags;
@@ -176,24 +176,24 @@ pub(super) fn is_reserved_nop(instruction: &Instruction) -> bool {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     if is_reserved_nop(instruction) {
-        return Some(nothing);
+        return Some(run!(nothing));
     }
     let handler: Handler = match instruction.mnemonic() {
-        Mnemonic::Cli => cli,
-        Mnemonic::Sti => sti,
-        Mnemonic::Cld => cld,
-        Mnemonic::Std => std,
-        Mnemonic::Hlt => hlt,
-        Mnemonic::Invlpg => invlpg,
-        Mnemonic::Invd | Mnemonic::Wbinvd | Mnemonic::Wbnoinvd => flush_cache,
-        Mnemonic::Rdtsc => rdtsc,
-        Mnemonic::Rdtscp => rdtscp,
-        Mnemonic::Rdpmc => rdpmc,
-        Mnemonic::Rdmsr => rdmsr,
-        Mnemonic::Wrmsr => wrmsr,
-        Mnemonic::Cpuid => cpuid,
-        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => undefined,
-        Mnemonic::Clflush => clflush,
+        Mnemonic::Cli => run!(cli),
+        Mnemonic::Sti => run!(sti),
+        Mnemonic::Cld => run!(cld),
+        Mnemonic::Std => run!(std),
+        Mnemonic::Hlt => run!(hlt),
+        Mnemonic::Invlpg => run!(invlpg),
+        Mnemonic::Invd | Mnemonic::Wbinvd | Mnemonic::Wbnoinvd => run!(flush_cache),
+        Mnemonic::Rdtsc => run!(rdtsc),
+        Mnemonic::Rdtscp => run!(rdtscp),
+        Mnemonic::Rdpmc => run!(rdpmc),
+        Mnemonic::Rdmsr => run!(rdmsr),
+        Mnemonic::Wrmsr => run!(wrmsr),
+        Mnemonic::Cpuid => run!(cpuid),
+        Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => run!(undefined),
+        Mnemonic::Clflush => run!(clflush),
         _ => return None,
     };
     Some(handler)

@@ -3,8 +3,8 @@
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::Handler;
 use super::form::{Kind, kind};
+use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{Descriptor, is_canonical, is_null, kind as descriptor_kind};
 use crate::cpu::fault::{GP, NP, UD};
@@ -184,19 +184,19 @@ fn move_selector<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let memory = kind(instruction, 0) == Kind::Mem;
     let handler: Handler = match instruction.mnemonic() {
-        Mnemonic::Lgdt => lgdt,
-        Mnemonic::Lidt => lidt,
-        Mnemonic::Sgdt => sgdt,
-        Mnemonic::Sidt => sidt,
-        Mnemonic::Lldt if memory => lldt::<InMemory>,
-        Mnemonic::Lldt => lldt::<InRegister>,
-        Mnemonic::Ltr if memory => ltr::<InMemory>,
-        Mnemonic::Ltr => ltr::<InRegister>,
-        Mnemonic::Sldt | Mnemonic::Str if memory => store_selector,
+        Mnemonic::Lgdt => run!(lgdt),
+        Mnemonic::Lidt => run!(lidt),
+        Mnemonic::Sgdt => run!(sgdt),
+        Mnemonic::Sidt => run!(sidt),
+        Mnemonic::Lldt if memory => run!(lldt::<InMemory>),
+        Mnemonic::Lldt => run!(lldt::<InRegister>),
+        Mnemonic::Ltr if memory => run!(ltr::<InMemory>),
+        Mnemonic::Ltr => run!(ltr::<InRegister>),
+        Mnemonic::Sldt | Mnemonic::Str if memory => run!(store_selector),
         Mnemonic::Sldt | Mnemonic::Str => match instruction.op_register(0).size() {
-            2 => move_selector::<u16>,
-            4 => move_selector::<u32>,
-            _ => move_selector::<u64>,
+            2 => run!(move_selector::<u16>),
+            4 => run!(move_selector::<u32>),
+            _ => run!(move_selector::<u64>),
         },
         _ => return None,
     };

@@ -8,6 +8,7 @@ use super::soft::{Env, Float80, Format, Unpacked, arith, integral, scale};
 use super::state::status;
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::{Core, Exec, Handler};
 use iced_x86::{Code, Instruction, Mnemonic};
 
@@ -239,13 +240,13 @@ fn fchs(core: &mut Core<'_>, op: &Op) -> Exec {
 fn by_source<K: Operation>(instruction: &Instruction) -> Option<Handler> {
     use iced_x86::MemorySize;
     if instruction.op_count() == 2 {
-        return Some(binary::<K, Register>);
+        return Some(run!(binary::<K, Register>));
     }
     match instruction.memory_size() {
-        MemorySize::Float32 => Some(binary::<K, Single>),
-        MemorySize::Float64 => Some(binary::<K, Double>),
-        MemorySize::Int16 => Some(binary::<K, Word>),
-        MemorySize::Int32 => Some(binary::<K, Dword>),
+        MemorySize::Float32 => Some(run!(binary::<K, Single>)),
+        MemorySize::Float64 => Some(run!(binary::<K, Double>)),
+        MemorySize::Int16 => Some(run!(binary::<K, Word>)),
+        MemorySize::Int32 => Some(run!(binary::<K, Dword>)),
         _ => None,
     }
 }
@@ -262,20 +263,20 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         _ => {}
     }
     let handler: Handler = match instruction.code() {
-        Code::Faddp_sti_st0 => binary_pop::<Add>,
-        Code::Fsubp_sti_st0 => binary_pop::<Sub>,
-        Code::Fsubrp_sti_st0 => binary_pop::<SubReversed>,
-        Code::Fmulp_sti_st0 => binary_pop::<Mul>,
-        Code::Fdivp_sti_st0 => binary_pop::<Div>,
-        Code::Fdivrp_sti_st0 => binary_pop::<DivReversed>,
-        Code::Fsqrt => unary::<SquareRoot>,
-        Code::Frndint => unary::<Round>,
-        Code::Fscale => fscale,
-        Code::Fprem => fprem,
-        Code::Fprem1 => fprem1,
-        Code::Fxtract => fxtract,
-        Code::Fabs => fabs,
-        Code::Fchs => fchs,
+        Code::Faddp_sti_st0 => run!(binary_pop::<Add>),
+        Code::Fsubp_sti_st0 => run!(binary_pop::<Sub>),
+        Code::Fsubrp_sti_st0 => run!(binary_pop::<SubReversed>),
+        Code::Fmulp_sti_st0 => run!(binary_pop::<Mul>),
+        Code::Fdivp_sti_st0 => run!(binary_pop::<Div>),
+        Code::Fdivrp_sti_st0 => run!(binary_pop::<DivReversed>),
+        Code::Fsqrt => run!(unary::<SquareRoot>),
+        Code::Frndint => run!(unary::<Round>),
+        Code::Fscale => run!(fscale),
+        Code::Fprem => run!(fprem),
+        Code::Fprem1 => run!(fprem1),
+        Code::Fxtract => run!(fxtract),
+        Code::Fabs => run!(fabs),
+        Code::Fchs => run!(fchs),
         _ => return None,
     };
     Some(handler)

@@ -7,6 +7,7 @@ use super::soft::{Class, Env, Format, Unpacked};
 use super::state::status::{C0, C1, C2, C3, CONDITIONS};
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::{Core, Exec, Handler, flags};
 use iced_x86::{Code, Instruction, MemorySize, Mnemonic};
 use std::cmp::Ordering;
@@ -154,11 +155,11 @@ fn fxam(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of FCOM and FICOM for the source that the encoding names.
 fn by_source(instruction: &Instruction) -> Option<Handler> {
     match instruction.memory_size() {
-        _ if instruction.op_count() == 2 => Some(once::<Ordered, Register, Conditions>),
-        MemorySize::Float32 => Some(once::<Ordered, Single, Conditions>),
-        MemorySize::Float64 => Some(once::<Ordered, Double, Conditions>),
-        MemorySize::Int16 => Some(once::<Ordered, Word, Conditions>),
-        MemorySize::Int32 => Some(once::<Ordered, Dword, Conditions>),
+        _ if instruction.op_count() == 2 => Some(run!(once::<Ordered, Register, Conditions>)),
+        MemorySize::Float32 => Some(run!(once::<Ordered, Single, Conditions>)),
+        MemorySize::Float64 => Some(run!(once::<Ordered, Double, Conditions>)),
+        MemorySize::Int16 => Some(run!(once::<Ordered, Word, Conditions>)),
+        MemorySize::Int32 => Some(run!(once::<Ordered, Dword, Conditions>)),
         _ => None,
     }
 }
@@ -166,11 +167,11 @@ fn by_source(instruction: &Instruction) -> Option<Handler> {
 /// The same, popping.
 fn by_source_pop(instruction: &Instruction) -> Option<Handler> {
     match instruction.memory_size() {
-        _ if instruction.op_count() == 2 => Some(and_pop::<Ordered, Register, Conditions>),
-        MemorySize::Float32 => Some(and_pop::<Ordered, Single, Conditions>),
-        MemorySize::Float64 => Some(and_pop::<Ordered, Double, Conditions>),
-        MemorySize::Int16 => Some(and_pop::<Ordered, Word, Conditions>),
-        MemorySize::Int32 => Some(and_pop::<Ordered, Dword, Conditions>),
+        _ if instruction.op_count() == 2 => Some(run!(and_pop::<Ordered, Register, Conditions>)),
+        MemorySize::Float32 => Some(run!(and_pop::<Ordered, Single, Conditions>)),
+        MemorySize::Float64 => Some(run!(and_pop::<Ordered, Double, Conditions>)),
+        MemorySize::Int16 => Some(run!(and_pop::<Ordered, Word, Conditions>)),
+        MemorySize::Int32 => Some(run!(and_pop::<Ordered, Dword, Conditions>)),
         _ => None,
     }
 }
@@ -183,16 +184,16 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         _ => {}
     }
     let handler: Handler = match instruction.code() {
-        Code::Fcompp => and_pop_both::<Ordered>,
-        Code::Fucom_st0_sti => once::<Unordered, Register, Conditions>,
-        Code::Fucomp_st0_sti => and_pop::<Unordered, Register, Conditions>,
-        Code::Fucompp => and_pop_both::<Unordered>,
-        Code::Fcomi_st0_sti => once::<Ordered, Register, Eflags>,
-        Code::Fcomip_st0_sti => and_pop::<Ordered, Register, Eflags>,
-        Code::Fucomi_st0_sti => once::<Unordered, Register, Eflags>,
-        Code::Fucomip_st0_sti => and_pop::<Unordered, Register, Eflags>,
-        Code::Ftst => once::<Ordered, Nought, Conditions>,
-        Code::Fxam => fxam,
+        Code::Fcompp => run!(and_pop_both::<Ordered>),
+        Code::Fucom_st0_sti => run!(once::<Unordered, Register, Conditions>),
+        Code::Fucomp_st0_sti => run!(and_pop::<Unordered, Register, Conditions>),
+        Code::Fucompp => run!(and_pop_both::<Unordered>),
+        Code::Fcomi_st0_sti => run!(once::<Ordered, Register, Eflags>),
+        Code::Fcomip_st0_sti => run!(and_pop::<Ordered, Register, Eflags>),
+        Code::Fucomi_st0_sti => run!(once::<Unordered, Register, Eflags>),
+        Code::Fucomip_st0_sti => run!(and_pop::<Unordered, Register, Eflags>),
+        Code::Ftst => run!(once::<Ordered, Nought, Conditions>),
+        Code::Fxam => run!(fxam),
         _ => return None,
     };
     Some(handler)

@@ -5,6 +5,7 @@ use super::image::{Environment, Layout};
 use super::soft::Float80;
 use super::state::status::C1;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::fault::NM;
 use crate::cpu::regs::RAX;
 use crate::cpu::{Core, Exec, Handler, cr0};
@@ -167,27 +168,27 @@ fn layout(core: &Core<'_>, bytes: usize) -> Layout {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Fninit => fninit,
-        Code::Fnclex => fnclex,
-        Code::Fldcw_m2byte => fldcw,
-        Code::Fnstcw_m2byte => fnstcw,
-        Code::Fnstsw_m2byte => fnstsw_memory,
-        Code::Fnstsw_AX => fnstsw_ax,
-        Code::Wait => fwait,
-        Code::Fnop => fnop,
-        Code::Fneni | Code::Fndisi | Code::Fnsetpm => obsolete,
-        Code::Ffree_sti => ffree,
-        Code::Ffreep_sti => ffreep,
-        Code::Fincstp => fincstp,
-        Code::Fdecstp => fdecstp,
-        Code::Fnstenv_m14byte => fnstenv::<14>,
-        Code::Fnstenv_m28byte => fnstenv::<28>,
-        Code::Fldenv_m14byte => fldenv::<14>,
-        Code::Fldenv_m28byte => fldenv::<28>,
-        Code::Fnsave_m94byte => fnsave::<94>,
-        Code::Fnsave_m108byte => fnsave::<108>,
-        Code::Frstor_m94byte => frstor::<94>,
-        Code::Frstor_m108byte => frstor::<108>,
+        Code::Fninit => run!(fninit),
+        Code::Fnclex => run!(fnclex),
+        Code::Fldcw_m2byte => run!(fldcw),
+        Code::Fnstcw_m2byte => run!(fnstcw),
+        Code::Fnstsw_m2byte => run!(fnstsw_memory),
+        Code::Fnstsw_AX => run!(fnstsw_ax),
+        Code::Wait => run!(fwait),
+        Code::Fnop => run!(fnop),
+        Code::Fneni | Code::Fndisi | Code::Fnsetpm => run!(obsolete),
+        Code::Ffree_sti => run!(ffree),
+        Code::Ffreep_sti => run!(ffreep),
+        Code::Fincstp => run!(fincstp),
+        Code::Fdecstp => run!(fdecstp),
+        Code::Fnstenv_m14byte => run!(fnstenv::<14>),
+        Code::Fnstenv_m28byte => run!(fnstenv::<28>),
+        Code::Fldenv_m14byte => run!(fldenv::<14>),
+        Code::Fldenv_m28byte => run!(fldenv::<28>),
+        Code::Fnsave_m94byte => run!(fnsave::<94>),
+        Code::Fnsave_m108byte => run!(fnsave::<108>),
+        Code::Frstor_m94byte => run!(frstor::<94>),
+        Code::Frstor_m108byte => run!(frstor::<108>),
         _ => return None,
     };
     Some(handler)

@@ -12,6 +12,7 @@
 use super::soft::Float80;
 use super::state::LastInstruction;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::fault::GP;
 use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::{Core, Exec, Handler, cr4};
@@ -160,8 +161,8 @@ fn word(image: &[u8], at: usize) -> u64 {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Fxsave_m512byte | Code::Fxsave64_m512byte => fxsave,
-        Code::Fxrstor_m512byte | Code::Fxrstor64_m512byte => fxrstor,
+        Code::Fxsave_m512byte | Code::Fxsave64_m512byte => run!(fxsave),
+        Code::Fxrstor_m512byte | Code::Fxrstor64_m512byte => run!(fxrstor),
         _ => return None,
     };
     Some(handler)

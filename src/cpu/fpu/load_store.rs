@@ -9,6 +9,7 @@ use super::soft::{
 use super::state::status::C1;
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Flags, Handler};
 use iced_x86::{Code, Instruction};
@@ -324,47 +325,47 @@ conditional_moves! {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Fld_m32fp => load::<Single>,
-        Code::Fld_m64fp => load::<Double>,
-        Code::Fld_m80fp => load_extended,
-        Code::Fld_sti => load_register,
-        Code::Fild_m16int => load::<Word>,
-        Code::Fild_m32int => load::<Dword>,
-        Code::Fild_m64int => load::<Qword>,
-        Code::Fbld_m80bcd => load_decimal,
+        Code::Fld_m32fp => run!(load::<Single>),
+        Code::Fld_m64fp => run!(load::<Double>),
+        Code::Fld_m80fp => run!(load_extended),
+        Code::Fld_sti => run!(load_register),
+        Code::Fild_m16int => run!(load::<Word>),
+        Code::Fild_m32int => run!(load::<Dword>),
+        Code::Fild_m64int => run!(load::<Qword>),
+        Code::Fbld_m80bcd => run!(load_decimal),
         Code::Fld1
         | Code::Fldl2t
         | Code::Fldl2e
         | Code::Fldpi
         | Code::Fldlg2
         | Code::Fldln2
-        | Code::Fldz => load_constant,
-        Code::Fst_m32fp => store::<ToSingle>,
-        Code::Fst_m64fp => store::<ToDouble>,
-        Code::Fstp_m32fp => store_pop::<ToSingle>,
-        Code::Fstp_m64fp => store_pop::<ToDouble>,
-        Code::Fstp_m80fp => store_extended_pop,
-        Code::Fist_m16int => store::<ToWord>,
-        Code::Fist_m32int => store::<ToDword>,
-        Code::Fistp_m16int => store_pop::<ToWord>,
-        Code::Fistp_m32int => store_pop::<ToDword>,
-        Code::Fistp_m64int => store_pop::<ToQword>,
-        Code::Fisttp_m16int => store_pop::<ChoppedWord>,
-        Code::Fisttp_m32int => store_pop::<ChoppedDword>,
-        Code::Fisttp_m64int => store_pop::<ChoppedQword>,
-        Code::Fbstp_m80bcd => store_decimal_pop,
-        Code::Fst_sti => store_register,
-        Code::Fstpnce_sti => store_register_pop_quietly,
-        Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => store_register_pop,
-        Code::Fxch_st0_sti | Code::Fxch_st0_sti_DDC8 | Code::Fxch_st0_sti_DFC8 => exchange,
-        Code::Fcmovb_st0_sti => fcmovb,
-        Code::Fcmove_st0_sti => fcmove,
-        Code::Fcmovbe_st0_sti => fcmovbe,
-        Code::Fcmovu_st0_sti => fcmovu,
-        Code::Fcmovnb_st0_sti => fcmovnb,
-        Code::Fcmovne_st0_sti => fcmovne,
-        Code::Fcmovnbe_st0_sti => fcmovnbe,
-        Code::Fcmovnu_st0_sti => fcmovnu,
+        | Code::Fldz => run!(load_constant),
+        Code::Fst_m32fp => run!(store::<ToSingle>),
+        Code::Fst_m64fp => run!(store::<ToDouble>),
+        Code::Fstp_m32fp => run!(store_pop::<ToSingle>),
+        Code::Fstp_m64fp => run!(store_pop::<ToDouble>),
+        Code::Fstp_m80fp => run!(store_extended_pop),
+        Code::Fist_m16int => run!(store::<ToWord>),
+        Code::Fist_m32int => run!(store::<ToDword>),
+        Code::Fistp_m16int => run!(store_pop::<ToWord>),
+        Code::Fistp_m32int => run!(store_pop::<ToDword>),
+        Code::Fistp_m64int => run!(store_pop::<ToQword>),
+        Code::Fisttp_m16int => run!(store_pop::<ChoppedWord>),
+        Code::Fisttp_m32int => run!(store_pop::<ChoppedDword>),
+        Code::Fisttp_m64int => run!(store_pop::<ChoppedQword>),
+        Code::Fbstp_m80bcd => run!(store_decimal_pop),
+        Code::Fst_sti => run!(store_register),
+        Code::Fstpnce_sti => run!(store_register_pop_quietly),
+        Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => run!(store_register_pop),
+        Code::Fxch_st0_sti | Code::Fxch_st0_sti_DDC8 | Code::Fxch_st0_sti_DFC8 => run!(exchange),
+        Code::Fcmovb_st0_sti => run!(fcmovb),
+        Code::Fcmove_st0_sti => run!(fcmove),
+        Code::Fcmovbe_st0_sti => run!(fcmovbe),
+        Code::Fcmovu_st0_sti => run!(fcmovu),
+        Code::Fcmovnb_st0_sti => run!(fcmovnb),
+        Code::Fcmovne_st0_sti => run!(fcmovne),
+        Code::Fcmovnbe_st0_sti => run!(fcmovnbe),
+        Code::Fcmovnu_st0_sti => run!(fcmovnu),
         _ => return None,
     };
     Some(handler)

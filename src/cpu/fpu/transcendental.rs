@@ -6,6 +6,7 @@ use super::soft::{Env, Float80, Format, Unpacked, arctan, exception, exp_log, tr
 use super::state::status::C2;
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::{Core, Exec, Handler};
 use iced_x86::{Code, Instruction};
 
@@ -120,14 +121,14 @@ fn fyl2xp1(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Fsin => fsin,
-        Code::Fcos => fcos,
-        Code::Fsincos => fsincos,
-        Code::Fptan => fptan,
-        Code::Fpatan => fpatan,
-        Code::F2xm1 => unary::<PowerMinusOne>,
-        Code::Fyl2x => fyl2x,
-        Code::Fyl2xp1 => fyl2xp1,
+        Code::Fsin => run!(fsin),
+        Code::Fcos => run!(fcos),
+        Code::Fsincos => run!(fsincos),
+        Code::Fptan => run!(fptan),
+        Code::Fpatan => run!(fpatan),
+        Code::F2xm1 => run!(unary::<PowerMinusOne>),
+        Code::Fyl2x => run!(fyl2x),
+        Code::Fyl2xp1 => run!(fyl2xp1),
         _ => return None,
     };
     Some(handler)

@@ -22,8 +22,9 @@ pub struct Place {
     linear: u64,
 }
 
-/// Bits of the effective address that each address size keeps: 16, 32, 64.
-const ADDRESS_MASK: [u64; 4] = [0xffff, 0xffff_ffff, u64::MAX, u64::MAX];
+/// Where a read-modify-write operand lies whose store needs no slow path: a host address.
+#[derive(Clone, Copy, Debug)]
+pub struct QuickPlace(usize);
 
 impl Core<'_> {
     /// The effective address of the operand: base + index * scale + displacement, cut to the
@@ -31,11 +32,11 @@ impl Core<'_> {
     #[inline(always)]
     pub fn effective_address(&self, op: &Op) -> u64 {
         let base = self.cpu.regs.get(op.base);
-        let index = self.cpu.regs.get(op.index) << op.scale();
+        let index = self.cpu.regs.get(op.index).wrapping_mul(op.scale.into());
         let sum = base
             .wrapping_add(index)
             .wrapping_add(op.displacement as i64 as u64);
-        sum & ADDRESS_MASK[usize::from(op.address_size())]
+        sum & self.cpu.regs.get(op.address_mask)
     }
 
     /// The linear address of `bytes` bytes at `offset` of a segment, checked for `access`.
@@ -68,8 +69,50 @@ impl Core<'_> {
     #[inline(always)]
     fn quick_host(&self, access: Access, segment: u8, offset: u64, bytes: u64) -> Option<usize> {
         let linear = self.quick_linear(access, segment, offset, bytes)?;
-        let user = self.cpu.mode.user;
-        self.cpu.tlb.host(access, user, linear, bytes)
+        self.cpu.tlb.host(access, linear, bytes)
+    }
+
+    /// Loads the memory operand if that takes neither a check nor a walk nor a device.
+    #[inline(always)]
+    pub fn load_quickly<W: Width>(&self, op: &Op) -> Option<W> {
+        self.load_at_quickly(op.segment(), self.effective_address(op))
+    }
+
+    /// [`Core::load_quickly`] from `offset` of a segment.
+    #[inline(always)]
+    pub fn load_at_quickly<W: Width>(&self, segment: u8, offset: u64) -> Option<W> {
+        let host = self.quick_host(Access::Read, segment, offset, W::BYTES)?;
+        Some(read_host(host))
+    }
+
+    /// Stores to the memory operand; false if that takes more than a host store.
+    #[inline(always)]
+    pub fn store_quickly<W: Width>(&mut self, op: &Op, value: W) -> bool {
+        self.store_at_quickly(op.segment(), self.effective_address(op), value)
+    }
+
+    /// [`Core::store_quickly`] to `offset` of a segment.
+    #[inline(always)]
+    pub fn store_at_quickly<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> bool {
+        let host = self.quick_host(Access::Write, segment, offset, W::BYTES);
+        host.is_some_and(|host| {
+            write_host(host, value);
+            true
+        })
+    }
+
+    /// [`Core::open`] if that takes neither a check nor a walk nor a device.
+    #[inline(always)]
+    pub fn open_quickly<W: Width>(&mut self, op: &Op) -> Option<(QuickPlace, W)> {
+        let offset = self.effective_address(op);
+        let host = self.quick_host(Access::Write, op.segment(), offset, W::BYTES)?;
+        Some((QuickPlace(host), read_host(host)))
+    }
+
+    /// Stores what [`Core::open_quickly`] loaded, changed.
+    #[inline(always)]
+    pub fn commit_quickly<W: Width>(&mut self, place: QuickPlace, value: W) {
+        write_host(place.0, value);
     }
 
     /// Loads the memory operand.
@@ -177,7 +220,9 @@ impl Core<'_> {
     /// Reads at a linear address with the rights of `user`. `segment` only decides which
     /// exception a non-canonical address raises.
     pub fn read_linear<W: Width>(&mut self, user: u8, linear: u64, segment: u8) -> Exec<W> {
-        if let Some(host) = self.cpu.tlb.host(Access::Read, user, linear, W::BYTES) {
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
+            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Read, user, linear)
+        {
             return Ok(read_host(host));
         }
         self.read_slow(linear, user, segment)
@@ -186,7 +231,9 @@ impl Core<'_> {
     /// Writes at a linear address with the rights of `user`; the counterpart of
     /// [`Core::read_linear`].
     pub fn write_linear<W: Width>(&mut self, user: u8, linear: u64, segment: u8, value: W) -> Exec {
-        if let Some(host) = self.cpu.tlb.host(Access::Write, user, linear, W::BYTES) {
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
+            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear)
+        {
             write_host(host, value);
             return Ok(());
         }
@@ -263,11 +310,24 @@ impl Core<'_> {
         Ok(W::from_bytes(bytes))
     }
 
+    /// The host address for a store within one page of memory, also one that holds code, if
+    /// the store does not hit it.
+    #[inline]
+    fn unwatched_host<W: Width>(&self, user: u8, linear: u64) -> Option<usize> {
+        if let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear) {
+            return Some(host);
+        }
+        let host = self.cpu.tlb.known_host(user, linear)?;
+        let offset = (host - self.memory.arena.host_base() as usize) as u64;
+        let beside = self.memory.pages.is_beside_code(offset, W::BYTES);
+        beside.then_some(host)
+    }
+
     #[cold]
     #[inline(never)]
     fn write_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8, value: W) -> Exec {
         if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE {
-            if let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear) {
+            if let Some(host) = self.unwatched_host::<W>(user, linear) {
                 write_host(host, value);
                 return Ok(());
             }
@@ -284,6 +344,11 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn open_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8) -> Exec<(Place, W)> {
+        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
+            && let Some(host) = self.unwatched_host::<W>(user, linear)
+        {
+            return Ok((Place { host, linear }, read_host(host)));
+        }
         self.probe_write(linear, W::BYTES, user, segment)?;
         let value = self.read_slow(linear, user, segment)?;
         Ok((Place { host: 0, linear }, value))

@@ -11,7 +11,7 @@ mod bulk;
 mod tlb;
 mod walk;
 
-pub use access::Place;
+pub use access::{Place, QuickPlace};
 pub use bulk::Run;
 pub use tlb::Tlb;
 pub use walk::Access;

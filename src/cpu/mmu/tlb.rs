@@ -1,5 +1,6 @@
 //! The translation look-aside buffer: direct-mapped entries for reading, writing and
-//! fetching, separately for supervisor and user.
+//! fetching, separately for supervisor and user. Those of the current privilege are at hand;
+//! a change of privilege exchanges the two.
 //!
 //! What is present and what is evicted depends only on the guest's accesses, and is saved
 //! state. Whether an entry may be used through a host pointer (is *fast*) is not: a slow entry
@@ -12,7 +13,9 @@ use super::walk::Access;
 
 /// Entries of each kind.
 const ENTRIES: usize = 512;
-const KINDS: usize = 6;
+/// [`Access`]es, and with them the two privileges.
+const ACCESSES: usize = 3;
+const KINDS: usize = 2 * ACCESSES;
 
 /// In a tag: the entry has no host pointer.
 const SLOW: u64 = 1 << 11;
@@ -60,7 +63,8 @@ impl Page {
 struct Entry {
     /// Linear page address, with [`SLOW`], or [`EMPTY`].
     tag: u64,
-    /// Host address minus linear address, when not slow.
+    /// Host address minus linear address, or 0 where that is not known. A slow entry has it
+    /// where only some stores to the page need a look.
     addend: usize,
     page: Page,
 }
@@ -71,10 +75,17 @@ const NOTHING: Entry = Entry {
     page: Page(0),
 };
 
+/// The entries of one privilege.
+type View = [[Entry; ENTRIES]; ACCESSES];
+
 /// The TLB of one CPU.
 #[derive(Clone)]
 pub struct Tlb {
-    entries: Box<[[Entry; ENTRIES]; KINDS]>,
+    /// Those of the privilege `user`.
+    current: Box<View>,
+    /// Those of the other one.
+    other: Box<View>,
+    user: u8,
     /// Kind and slot of the entries that were filled, or too many to name.
     filled: Vec<u16>,
     /// From the lower and the upper half of the linear addresses the first and the last that
@@ -87,25 +98,25 @@ const MOST_NAMED: usize = 512;
 
 impl std::fmt::Debug for Tlb {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let used = self.entries.iter().flatten().filter(|e| e.tag != EMPTY);
-        write!(f, "Tlb {{ {} entries }}", used.count())
+        write!(f, "Tlb {{ {} entries }}", self.used().count())
     }
 }
 
 impl Default for Tlb {
     fn default() -> Self {
         Self {
-            entries: Box::new([[NOTHING; ENTRIES]; KINDS]),
+            current: Box::new([[NOTHING; ENTRIES]; ACCESSES]),
+            other: Box::new([[NOTHING; ENTRIES]; ACCESSES]),
+            user: 0,
             filled: Vec::with_capacity(MOST_NAMED),
             large: [None; 2],
         }
     }
 }
 
-/// Which array of entries serves an access.
-#[inline(always)]
-const fn kind(access: Access, user: u8) -> usize {
-    access as usize * 2 + (user & 1) as usize
+/// Which array of entries serves an access, as saved machines number them.
+const fn kind(access: usize, user: u8) -> usize {
+    access * 2 + user as usize
 }
 
 #[inline(always)]
@@ -114,38 +125,74 @@ const fn slot(linear: u64) -> usize {
 }
 
 impl Tlb {
-    /// The host address of `bytes` bytes at `linear`, if a fast entry covers them and they are
-    /// aligned. `bytes` is a power of two.
+    /// Takes the entries of a privilege: 1 for user mode, 0 for supervisor mode.
+    pub(in crate::cpu) fn set_user(&mut self, user: u8) {
+        if user != self.user {
+            std::mem::swap(&mut self.current, &mut self.other);
+            self.user = user;
+        }
+    }
+
     #[inline(always)]
-    pub(super) fn host(&self, access: Access, user: u8, linear: u64, bytes: u64) -> Option<usize> {
-        let entry = &self.entries[kind(access, user)][slot(linear)];
+    fn view(&self, user: u8) -> &View {
+        if user == self.user {
+            &self.current
+        } else {
+            &self.other
+        }
+    }
+
+    fn view_mut(&mut self, user: u8) -> &mut View {
+        if user == self.user {
+            &mut self.current
+        } else {
+            &mut self.other
+        }
+    }
+
+    /// The host address of `bytes` bytes at `linear`, for the current privilege, if a fast
+    /// entry covers them and they are aligned. `bytes` is a power of two.
+    #[inline(always)]
+    pub(super) fn host(&self, access: Access, linear: u64, bytes: u64) -> Option<usize> {
+        let entry = &self.current[access as usize][slot(linear)];
         (entry.tag == linear & (PAGE_MASK | (bytes - 1)))
             .then(|| entry.addend.wrapping_add(linear as usize))
     }
 
-    /// As [`Tlb::host`], for bytes at any alignment that the caller knows to lie in one page.
+    /// As [`Tlb::host`], for any privilege and bytes at any alignment that the caller knows to
+    /// lie in one page.
     #[inline(always)]
     pub(super) fn host_unaligned(&self, access: Access, user: u8, linear: u64) -> Option<usize> {
-        let entry = &self.entries[kind(access, user)][slot(linear)];
+        let entry = &self.view(user)[access as usize][slot(linear)];
         (entry.tag == linear & PAGE_MASK).then(|| entry.addend.wrapping_add(linear as usize))
+    }
+
+    /// As [`Tlb::host_unaligned`] for a store that has looked at what else it may hit: of slow
+    /// entries too, where they hold the address.
+    #[inline]
+    pub(super) fn known_host(&self, user: u8, linear: u64) -> Option<usize> {
+        let entry = &self.view(user)[Access::Write as usize][slot(linear)];
+        (entry.tag & !SLOW == linear & PAGE_MASK && entry.addend != 0)
+            .then(|| entry.addend.wrapping_add(linear as usize))
     }
 
     /// The physical address of `linear`, if an entry covers it.
     #[inline]
-    pub(super) fn physical(&self, access: Access, user: u8, linear: u64) -> Option<u64> {
-        let entry = &self.entries[kind(access, user)][slot(linear)];
+    pub(in crate::cpu) fn physical(&self, access: Access, user: u8, linear: u64) -> Option<u64> {
+        let entry = &self.view(user)[access as usize][slot(linear)];
         (entry.tag & !SLOW == linear & PAGE_MASK).then_some(entry.page.address() | (linear & 0xfff))
     }
 
     /// Installs a translation without a host pointer.
     pub(super) fn fill(&mut self, access: Access, user: u8, linear: u64, page: Page) {
-        self.install(kind(access, user), linear & PAGE_MASK, page);
+        self.install(access as usize, user, linear & PAGE_MASK, page);
     }
 
-    fn install(&mut self, kind: usize, linear: u64, page: Page) {
+    fn install(&mut self, access: usize, user: u8, linear: u64, page: Page) {
         let slot = slot(linear);
         if self.filled.len() < MOST_NAMED {
-            self.filled.push((kind * ENTRIES + slot) as u16);
+            self.filled
+                .push((kind(access, user) * ENTRIES + slot) as u16);
         }
         if page.bits() > 12 {
             let within = (1 << page.bits()) - 1;
@@ -156,7 +203,7 @@ impl Tlb {
                 None => (first, last),
             });
         }
-        self.entries[kind][slot] = Entry {
+        self.view_mut(user)[access][slot] = Entry {
             tag: linear | SLOW,
             addend: 0,
             page,
@@ -165,24 +212,31 @@ impl Tlb {
 
     /// Gives the entry of `linear`, which is there, the host address of its page.
     pub(super) fn make_fast(&mut self, access: Access, user: u8, linear: u64, host_page: usize) {
-        let entry = &mut self.entries[kind(access, user)][slot(linear)];
+        self.note_host(access, user, linear, host_page);
+        let entry = &mut self.view_mut(user)[access as usize][slot(linear)];
         entry.tag = linear & PAGE_MASK;
+    }
+
+    /// As [`Tlb::make_fast`] for [`Tlb::known_host`] alone.
+    pub(super) fn note_host(&mut self, access: Access, user: u8, linear: u64, host_page: usize) {
+        let entry = &mut self.view_mut(user)[access as usize][slot(linear)];
         entry.addend = host_page.wrapping_sub((linear & PAGE_MASK) as usize);
     }
 
     /// Takes the host pointers from all entries; the translations stay.
     pub fn make_slow(&mut self) {
-        for entry in self.entries.iter_mut().flatten() {
+        for entry in self.every() {
             if entry.tag != EMPTY {
                 entry.tag |= SLOW;
+                entry.addend = 0;
             }
         }
     }
 
-    /// Takes the host pointer from write entries that point into the page at `host_page`.
+    /// Makes stores to the page at `host_page` take a look first.
     pub(super) fn make_writes_slow(&mut self, host_page: usize) {
-        for user in 0..2 {
-            for entry in &mut self.entries[kind(Access::Write, user)] {
+        for view in [&mut self.current, &mut self.other] {
+            for entry in &mut view[Access::Write as usize] {
                 let page = entry.addend.wrapping_add((entry.tag & PAGE_MASK) as usize);
                 if entry.tag & (EMPTY | SLOW) == 0 && page == host_page {
                     entry.tag |= SLOW;
@@ -191,38 +245,62 @@ impl Tlb {
         }
     }
 
+    /// All entries, in the order of their numbers in [`Tlb::filled`].
+    fn every(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let (supervisor, user) = if self.user == 0 {
+            (&mut self.current, &mut self.other)
+        } else {
+            (&mut self.other, &mut self.current)
+        };
+        let pairs = supervisor.iter_mut().zip(user.iter_mut());
+        pairs.flat_map(|(s, u)| s.iter_mut().chain(u))
+    }
+
+    /// The entry that has a number in [`Tlb::filled`].
+    fn numbered(&mut self, number: u16) -> &mut Entry {
+        let (kind, slot) = (usize::from(number) / ENTRIES, usize::from(number) % ENTRIES);
+        &mut self.view_mut((kind & 1) as u8)[kind / 2][slot]
+    }
+
+    /// Number and contents of the entries in use.
+    fn used(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        in_use(self.view(0), 0).chain(in_use(self.view(1), 1))
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
-        if self.filled.len() < MOST_NAMED {
-            for &at in &self.filled {
-                self.entries[usize::from(at) / ENTRIES][usize::from(at) % ENTRIES] = NOTHING;
+        let filled = std::mem::take(&mut self.filled);
+        if filled.len() < MOST_NAMED {
+            for &number in &filled {
+                *self.numbered(number) = NOTHING;
             }
         } else {
-            self.entries.as_flattened_mut().fill(NOTHING);
+            self.every().for_each(|entry| *entry = NOTHING);
         }
+        self.filled = filled;
         self.filled.clear();
         self.large = [None; 2];
     }
 
     /// Forgets everything but global pages.
     pub fn flush_local(&mut self) {
-        let entries = self.entries.as_flattened_mut();
-        if self.filled.len() < MOST_NAMED {
-            self.filled
-                .retain(|&at| entries[usize::from(at)].keep_global());
+        let mut filled = std::mem::take(&mut self.filled);
+        if filled.len() < MOST_NAMED {
+            filled.retain(|&number| self.numbered(number).keep_global());
         } else {
-            self.filled.clear();
-            for (at, entry) in (0..).zip(entries) {
-                if entry.keep_global() && self.filled.len() < MOST_NAMED {
-                    self.filled.push(at);
+            filled.clear();
+            for (number, entry) in (0..).zip(self.every()) {
+                if entry.keep_global() && filled.len() < MOST_NAMED {
+                    filled.push(number);
                 }
             }
         }
+        self.filled = filled;
     }
 
     /// Forgets the translations of the page that holds `linear`, be it small or large.
     pub fn flush_page(&mut self, linear: u64) {
-        for entries in self.entries.iter_mut() {
+        for entries in self.current.iter_mut().chain(self.other.iter_mut()) {
             let entry = &mut entries[slot(linear)];
             if entry.tag & !SLOW == linear & PAGE_MASK {
                 *entry = NOTHING;
@@ -230,7 +308,7 @@ impl Tlb {
         }
         let large = self.large[half(linear)];
         if large.is_some_and(|(low, high)| (low..=high).contains(&linear)) {
-            for entry in self.entries.as_flattened_mut() {
+            for entry in self.every() {
                 let bits = entry.page.bits();
                 let same_page = (entry.tag ^ linear) >> bits == 0;
                 if bits > 12 && entry.tag != EMPTY && same_page {
@@ -239,6 +317,14 @@ impl Tlb {
             }
         }
     }
+}
+
+/// Number and contents of the entries in use of one privilege.
+fn in_use(view: &View, user: u8) -> impl Iterator<Item = (usize, &Entry)> {
+    view.iter().enumerate().flat_map(move |(access, entries)| {
+        let first = kind(access, user) * ENTRIES;
+        (first..).zip(entries).filter(|(_, e)| e.tag != EMPTY)
+    })
 }
 
 impl Entry {
@@ -256,27 +342,28 @@ fn half(linear: u64) -> usize {
     usize::from(linear >> 63 != 0 || linear >> 31 == 1)
 }
 
-/// Saved as (kind and slot, linear page, page) of the entries in use; host pointers
-/// come back with use.
+/// Saved as the current privilege and (kind and slot, linear page, page) of the entries in
+/// use; host pointers come back with use.
+type Saved = (u8, Vec<(u32, u64, Page)>);
+
 impl Serialize for Tlb {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let used: Vec<(u32, u64, Page)> = (0u32..)
-            .zip(self.entries.iter().flatten())
-            .filter(|(_, e)| e.tag != EMPTY)
-            .map(|(at, e)| (at, e.tag & PAGE_MASK, e.page))
-            .collect();
-        used.serialize(serializer)
+        let used = self.used();
+        let used = used.map(|(at, e)| (at as u32, e.tag & PAGE_MASK, e.page));
+        let saved: Saved = (self.user, used.collect());
+        saved.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Tlb {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let used = Vec::<(u32, u64, Page)>::deserialize(deserializer)?;
+        let (user, used) = Saved::deserialize(deserializer)?;
         let mut tlb = Self::default();
+        tlb.set_user(user & 1);
         for (at, linear, page) in used {
             let kind = at as usize / ENTRIES;
             if kind < KINDS && page.bits() < 64 {
-                tlb.install(kind, linear & PAGE_MASK, page);
+                tlb.install(kind / 2, (kind & 1) as u8, linear & PAGE_MASK, page);
             }
         }
         Ok(tlb)
@@ -290,19 +377,17 @@ mod tests {
     #[test]
     fn a_slow_entry_translates_but_has_no_host_address() {
         let mut tlb = Tlb::default();
+        tlb.set_user(1);
         tlb.fill(Access::Write, 1, 0x1234_5678, Page::small(0x9000));
-        assert_eq!(tlb.host(Access::Write, 1, 0x1234_5678, 8), None);
+        assert_eq!(tlb.host(Access::Write, 0x1234_5678, 8), None);
         assert_eq!(tlb.physical(Access::Write, 1, 0x1234_5678), Some(0x9678));
         assert_eq!(tlb.physical(Access::Read, 1, 0x1234_5678), None);
         assert_eq!(tlb.physical(Access::Write, 0, 0x1234_5678), None);
         tlb.make_fast(Access::Write, 1, 0x1234_5678, 0x7000_0000);
-        assert_eq!(
-            tlb.host(Access::Write, 1, 0x1234_5678, 8),
-            Some(0x7000_0678)
-        );
-        assert_eq!(tlb.host(Access::Write, 1, 0x1234_567c, 8), None);
+        assert_eq!(tlb.host(Access::Write, 0x1234_5678, 8), Some(0x7000_0678));
+        assert_eq!(tlb.host(Access::Write, 0x1234_567c, 8), None);
         tlb.make_writes_slow(0x7000_0000);
-        assert_eq!(tlb.host(Access::Write, 1, 0x1234_5678, 8), None);
+        assert_eq!(tlb.host(Access::Write, 0x1234_5678, 8), None);
     }
 
     #[test]

@@ -136,15 +136,20 @@ impl Core<'_> {
         let Some(mapping) = self.memory.map.lookup(physical) else {
             return;
         };
-        let offset = match access {
-            Access::Read => mapping.read,
-            Access::Write => mapping
-                .write
-                .filter(|&o| self.memory.pages.begin_fast_writes(o)),
-            Access::Fetch => None,
+        let (offset, watched) = match access {
+            Access::Read => (mapping.read, false),
+            Access::Write => {
+                let pages = &mut self.memory.pages;
+                let watched = mapping.write.is_some_and(|o| !pages.begin_fast_writes(o));
+                (mapping.write, watched)
+            }
+            Access::Fetch => (None, false),
         };
-        if let Some(offset) = offset {
-            let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
+        let Some(offset) = offset else { return };
+        let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
+        if watched {
+            self.cpu.tlb.note_host(access, user, linear, host);
+        } else {
             self.cpu.tlb.make_fast(access, user, linear, host);
         }
     }

@@ -1,6 +1,7 @@
 //! The shape that most packed instructions share: the destination and one source, both whole
 //! vectors, give the destination.
 
+use crate::cpu::exec::run;
 use iced_x86::{Instruction, OpKind};
 
 use super::operand::{Mem128, Mmx, MmxMem, VectorSource, Xmm};
@@ -44,10 +45,10 @@ pub(super) fn shape(instruction: &Instruction) -> (bool, bool) {
 /// The handler of `O` for the operands of `instruction`.
 pub(super) fn binary<O: Binary>(instruction: &Instruction) -> Option<Handler> {
     Some(match shape(instruction) {
-        (false, false) => run::<O, Xmm>,
-        (false, true) => run::<O, Mem128>,
-        (true, false) => run::<O, Mmx>,
-        (true, true) => run::<O, MmxMem>,
+        (false, false) => run!(run::<O, Xmm>),
+        (false, true) => run!(run::<O, Mem128>),
+        (true, false) => run!(run::<O, Mmx>),
+        (true, true) => run!(run::<O, MmxMem>),
     })
 }
 
@@ -56,17 +57,17 @@ pub(super) fn binary<O: Binary>(instruction: &Instruction) -> Option<Handler> {
 pub(super) fn from_half<O: Binary>(instruction: &Instruction) -> Option<Handler> {
     use super::operand::Mem64;
     Some(match shape(instruction).1 {
-        false => run::<O, Xmm>,
-        true => run::<O, Mem64>,
+        false => run!(run::<O, Xmm>),
+        true => run!(run::<O, Mem64>),
     })
 }
 
 /// The handler of `O` for the operands of `instruction`.
 pub(super) fn with_immediate<O: Immediate>(instruction: &Instruction) -> Option<Handler> {
     Some(match shape(instruction) {
-        (false, false) => run_immediate::<O, Xmm>,
-        (false, true) => run_immediate::<O, Mem128>,
-        (true, false) => run_immediate::<O, Mmx>,
-        (true, true) => run_immediate::<O, MmxMem>,
+        (false, false) => run!(run_immediate::<O, Xmm>),
+        (false, true) => run!(run_immediate::<O, Mem128>),
+        (true, false) => run!(run_immediate::<O, Mmx>),
+        (true, true) => run!(run_immediate::<O, MmxMem>),
     })
 }

@@ -4,6 +4,7 @@
 use super::float::{self, Number};
 use super::float_unit::{Memory, Register, Source, by_source, set_low};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::run;
 use crate::cpu::fpu::soft::integral::to_integer;
 use crate::cpu::fpu::soft::{Env, Float32, Float64, Rounding};
 use crate::cpu::width::Width;
@@ -259,10 +260,10 @@ fn mmx_to_doubles(core: &mut Core<'_>, op: &Op) -> Exec {
 /// Scalar to integer, for the width of the general register.
 fn integer_handler<R: Rule, N: Number>(i: &Instruction) -> Handler {
     match (i.op_register(0).size(), i.op_kind(1)) {
-        (8, OpKind::Memory) => scalar_to_integer::<R, N, u64, Memory>,
-        (8, _) => scalar_to_integer::<R, N, u64, Register>,
-        (_, OpKind::Memory) => scalar_to_integer::<R, N, u32, Memory>,
-        _ => scalar_to_integer::<R, N, u32, Register>,
+        (8, OpKind::Memory) => run!(scalar_to_integer::<R, N, u64, Memory>),
+        (8, _) => run!(scalar_to_integer::<R, N, u64, Register>),
+        (_, OpKind::Memory) => run!(scalar_to_integer::<R, N, u32, Memory>),
+        _ => run!(scalar_to_integer::<R, N, u32, Register>),
     }
 }
 
@@ -270,13 +271,13 @@ fn integer_handler<R: Rule, N: Number>(i: &Instruction) -> Handler {
 fn from_integer_handler<N: Number>(i: &Instruction) -> Handler {
     if i.op_kind(1) == OpKind::Memory {
         return match i.memory_size().size() {
-            8 => scalar_from_integer::<N, u64, true>,
-            _ => scalar_from_integer::<N, u32, true>,
+            8 => run!(scalar_from_integer::<N, u64, true>),
+            _ => run!(scalar_from_integer::<N, u32, true>),
         };
     }
     match i.op_register(1).size() {
-        8 => scalar_from_integer::<N, u64, false>,
-        _ => scalar_from_integer::<N, u32, false>,
+        8 => run!(scalar_from_integer::<N, u64, false>),
+        _ => run!(scalar_from_integer::<N, u32, false>),
     }
 }
 
@@ -304,10 +305,10 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         Mnemonic::Cvttps2pi => by_source!(i, singles_to_mmx, Truncated),
         Mnemonic::Cvtpd2pi => by_source!(i, doubles_to_mmx, Rounded),
         Mnemonic::Cvttpd2pi => by_source!(i, doubles_to_mmx, Truncated),
-        Mnemonic::Cvtpi2ps if memory => memory_to_singles,
-        Mnemonic::Cvtpi2ps => mmx_to_singles,
-        Mnemonic::Cvtpi2pd if memory => dwords_to_doubles::<Memory>,
-        Mnemonic::Cvtpi2pd => mmx_to_doubles,
+        Mnemonic::Cvtpi2ps if memory => run!(memory_to_singles),
+        Mnemonic::Cvtpi2ps => run!(mmx_to_singles),
+        Mnemonic::Cvtpi2pd if memory => run!(dwords_to_doubles::<Memory>),
+        Mnemonic::Cvtpi2pd => run!(mmx_to_doubles),
         _ => return None,
     })
 }

@@ -107,9 +107,9 @@ pub(super) fn set_low<N: Number>(core: &mut Core<'_>, op: &Op, value: N) {
 macro_rules! by_source {
     ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {
         if $instruction.op_kind(1) == iced_x86::OpKind::Memory {
-            $handler::<$($parameter,)* super::float_unit::Memory> as crate::cpu::Handler
+            crate::cpu::exec::run!($handler::<$($parameter,)* super::float_unit::Memory>)
         } else {
-            $handler::<$($parameter,)* super::float_unit::Register> as crate::cpu::Handler
+            crate::cpu::exec::run!($handler::<$($parameter,)* super::float_unit::Register>)
         }
     };
 }

@@ -1,6 +1,7 @@
 //! Moves between XMM and MMX registers, general registers and memory, sign masks, PTEST, CRC32
 //! and state control. Intel SDM volume 1, sections 9.4.1, 10.4.1, 11.4.1 and 12.
 
+use crate::cpu::exec::run;
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 
 use super::lanes::{Lane, get};
@@ -308,7 +309,7 @@ fn stmxcsr(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handler of a whole-register move.
 fn whole(instruction: &Instruction, load: Handler, store: Handler) -> Handler {
     match (instruction.op_kind(0), instruction.op_kind(1)) {
-        (OpKind::Register, OpKind::Register) => move_register,
+        (OpKind::Register, OpKind::Register) => run!(move_register),
         (OpKind::Register, _) => load,
         _ => store,
     }
@@ -318,40 +319,40 @@ fn scalar_handler(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
         Code::Movss_xmm_xmmm32 | Code::Movss_xmmm32_xmm => {
             match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => merge_low32,
-                (OpKind::Register, _) => load_scalar::<u32>,
-                _ => store_scalar::<u32>,
+                (OpKind::Register, OpKind::Register) => run!(merge_low32),
+                (OpKind::Register, _) => run!(load_scalar::<u32>),
+                _ => run!(store_scalar::<u32>),
             }
         }
         Code::Movsd_xmm_xmmm64 | Code::Movsd_xmmm64_xmm => {
             match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => merge_low64,
-                (OpKind::Register, _) => load_scalar::<u64>,
-                _ => store_scalar::<u64>,
+                (OpKind::Register, OpKind::Register) => run!(merge_low64),
+                (OpKind::Register, _) => run!(load_scalar::<u64>),
+                _ => run!(store_scalar::<u64>),
             }
         }
         Code::Movq_xmm_xmmm64 | Code::Movq_xmmm64_xmm => {
             match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => move_low64,
-                (OpKind::Register, _) => load_scalar::<u64>,
-                _ => store_scalar::<u64>,
+                (OpKind::Register, OpKind::Register) => run!(move_low64),
+                (OpKind::Register, _) => run!(load_scalar::<u64>),
+                _ => run!(store_scalar::<u64>),
             }
         }
         Code::Movd_xmm_rm32 => match instruction.op_kind(1) {
-            OpKind::Register => from_general::<u32>,
-            _ => load_scalar::<u32>,
+            OpKind::Register => run!(from_general::<u32>),
+            _ => run!(load_scalar::<u32>),
         },
         Code::Movq_xmm_rm64 => match instruction.op_kind(1) {
-            OpKind::Register => from_general::<u64>,
-            _ => load_scalar::<u64>,
+            OpKind::Register => run!(from_general::<u64>),
+            _ => run!(load_scalar::<u64>),
         },
         Code::Movd_rm32_xmm => match instruction.op_kind(0) {
-            OpKind::Register => to_general::<u32>,
-            _ => store_scalar::<u32>,
+            OpKind::Register => run!(to_general::<u32>),
+            _ => run!(store_scalar::<u32>),
         },
         Code::Movq_rm64_xmm => match instruction.op_kind(0) {
-            OpKind::Register => to_general::<u64>,
-            _ => store_scalar::<u64>,
+            OpKind::Register => run!(to_general::<u64>),
+            _ => run!(store_scalar::<u64>),
         },
         _ => return None,
     })
@@ -360,34 +361,34 @@ fn scalar_handler(instruction: &Instruction) -> Option<Handler> {
 fn mmx_handler(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
         Code::Movd_mm_rm32 => match instruction.op_kind(1) {
-            OpKind::Register => mmx_from_general::<u32>,
-            _ => mmx_load::<u32>,
+            OpKind::Register => run!(mmx_from_general::<u32>),
+            _ => run!(mmx_load::<u32>),
         },
         Code::Movq_mm_rm64 => match instruction.op_kind(1) {
-            OpKind::Register => mmx_from_general::<u64>,
-            _ => mmx_load::<u64>,
+            OpKind::Register => run!(mmx_from_general::<u64>),
+            _ => run!(mmx_load::<u64>),
         },
         Code::Movd_rm32_mm => match instruction.op_kind(0) {
-            OpKind::Register => mmx_to_general::<u32>,
-            _ => mmx_store::<u32>,
+            OpKind::Register => run!(mmx_to_general::<u32>),
+            _ => run!(mmx_store::<u32>),
         },
         Code::Movq_rm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => mmx_to_general::<u64>,
-            _ => mmx_store::<u64>,
+            OpKind::Register => run!(mmx_to_general::<u64>),
+            _ => run!(mmx_store::<u64>),
         },
         Code::Movq_mm_mmm64 => match instruction.op_kind(1) {
-            OpKind::Register => mmx_move,
-            _ => mmx_load::<u64>,
+            OpKind::Register => run!(mmx_move),
+            _ => run!(mmx_load::<u64>),
         },
         Code::Movq_mmm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => mmx_move,
-            _ => mmx_store::<u64>,
+            OpKind::Register => run!(mmx_move),
+            _ => run!(mmx_store::<u64>),
         },
-        Code::Movntq_m64_mm => mmx_store::<u64>,
-        Code::Movdq2q_mm_xmm => movdq2q,
-        Code::Movq2dq_xmm_mm => movq2dq,
-        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => mmx_sign_mask,
-        Code::Emms => emms,
+        Code::Movntq_m64_mm => run!(mmx_store::<u64>),
+        Code::Movdq2q_mm_xmm => run!(movdq2q),
+        Code::Movq2dq_xmm_mm => run!(movq2dq),
+        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => run!(mmx_sign_mask),
+        Code::Emms => run!(emms),
         _ => return None,
     })
 }
@@ -401,33 +402,33 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let to_memory = instruction.op_kind(0) == OpKind::Memory;
     Some(match instruction.mnemonic() {
         Mnemonic::Movaps | Mnemonic::Movapd | Mnemonic::Movdqa => {
-            whole(instruction, load_aligned, store_aligned)
+            whole(instruction, run!(load_aligned), run!(store_aligned))
         }
         Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Movdqu => {
-            whole(instruction, load_unaligned, store_unaligned)
+            whole(instruction, run!(load_unaligned), run!(store_unaligned))
         }
-        Mnemonic::Lddqu => load_unaligned,
-        Mnemonic::Movntps | Mnemonic::Movntpd | Mnemonic::Movntdq => store_aligned,
-        Mnemonic::Movntdqa => load_aligned,
-        Mnemonic::Movlps | Mnemonic::Movlpd if to_memory => store_scalar::<u64>,
-        Mnemonic::Movlps | Mnemonic::Movlpd => load_low,
-        Mnemonic::Movhps | Mnemonic::Movhpd if to_memory => store_high,
-        Mnemonic::Movhps | Mnemonic::Movhpd => load_high,
-        Mnemonic::Movhlps => movhlps,
-        Mnemonic::Movlhps => movlhps,
-        Mnemonic::Movmskps => sign_mask::<u32>,
-        Mnemonic::Movmskpd => sign_mask::<u64>,
-        Mnemonic::Pmovmskb => sign_mask::<u8>,
-        Mnemonic::Maskmovdqu => maskmovdqu,
-        Mnemonic::Maskmovq => maskmovq,
-        Mnemonic::Ptest => ptest,
-        Mnemonic::Ldmxcsr => ldmxcsr,
-        Mnemonic::Stmxcsr => stmxcsr,
+        Mnemonic::Lddqu => run!(load_unaligned),
+        Mnemonic::Movntps | Mnemonic::Movntpd | Mnemonic::Movntdq => run!(store_aligned),
+        Mnemonic::Movntdqa => run!(load_aligned),
+        Mnemonic::Movlps | Mnemonic::Movlpd if to_memory => run!(store_scalar::<u64>),
+        Mnemonic::Movlps | Mnemonic::Movlpd => run!(load_low),
+        Mnemonic::Movhps | Mnemonic::Movhpd if to_memory => run!(store_high),
+        Mnemonic::Movhps | Mnemonic::Movhpd => run!(load_high),
+        Mnemonic::Movhlps => run!(movhlps),
+        Mnemonic::Movlhps => run!(movlhps),
+        Mnemonic::Movmskps => run!(sign_mask::<u32>),
+        Mnemonic::Movmskpd => run!(sign_mask::<u64>),
+        Mnemonic::Pmovmskb => run!(sign_mask::<u8>),
+        Mnemonic::Maskmovdqu => run!(maskmovdqu),
+        Mnemonic::Maskmovq => run!(maskmovq),
+        Mnemonic::Ptest => run!(ptest),
+        Mnemonic::Ldmxcsr => run!(ldmxcsr),
+        Mnemonic::Stmxcsr => run!(stmxcsr),
         Mnemonic::Crc32 => match instruction.code() {
-            Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => crc32::<u8>,
-            Code::Crc32_r32_rm16 => crc32::<u16>,
-            Code::Crc32_r32_rm32 => crc32::<u32>,
-            _ => crc32::<u64>,
+            Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => run!(crc32::<u8>),
+            Code::Crc32_r32_rm16 => run!(crc32::<u16>),
+            Code::Crc32_r32_rm32 => run!(crc32::<u32>),
+            _ => run!(crc32::<u64>),
         },
         _ => return None,
     })

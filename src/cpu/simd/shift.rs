@@ -1,6 +1,7 @@
 //! Packed shifts: by a vector's low quadword or an immediate, by bits or by bytes.
 //! Intel SDM volume 1, sections 9.4.6 and 11.4.2.
 
+use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::binary::{Binary, Immediate, binary, with_immediate};
@@ -79,8 +80,8 @@ fn shift<S: Shift>(instruction: &Instruction) -> Option<Handler> {
         return binary::<ByVector<S>>(instruction);
     }
     Some(match instruction.op_register(0).is_mm() {
-        false => by_immediate::<S, Xmm>,
-        true => by_immediate::<S, Mmx>,
+        false => run!(by_immediate::<S, Xmm>),
+        true => run!(by_immediate::<S, Mmx>),
     })
 }
 

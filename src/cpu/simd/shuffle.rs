@@ -1,6 +1,7 @@
 //! Instructions that move lanes about: unpack, pack, shuffle, blend, insert, extract, widen.
 //! Intel SDM volume 1, sections 9.4.4, 10.4.4, 11.4.2 and 12.8.
 
+use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::binary::{Binary, Immediate, binary, from_half, with_immediate};
@@ -172,8 +173,8 @@ fn blend_variable<L: Lane, S: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exe
 
 fn blend_handler<L: Lane>(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.op_kind(1) {
-        OpKind::Memory => blend_variable::<L, Mem128>,
-        _ => blend_variable::<L, Xmm>,
+        OpKind::Memory => run!(blend_variable::<L, Mem128>),
+        _ => run!(blend_variable::<L, Xmm>),
     })
 }
 
@@ -234,18 +235,18 @@ fn extract_mmx(core: &mut Core<'_>, op: &Op) -> Exec {
 fn insert_handler(instruction: &Instruction) -> Option<Handler> {
     let memory = instruction.op_kind(1) == OpKind::Memory;
     Some(match instruction.mnemonic() {
-        Mnemonic::Insertps if memory => insertps_memory,
+        Mnemonic::Insertps if memory => run!(insertps_memory),
         Mnemonic::Insertps => return with_immediate::<Insertps>(instruction),
-        Mnemonic::Pinsrb => insert::<u8, Xmm>,
-        Mnemonic::Pinsrw if instruction.op_register(0).is_mm() => insert::<u16, Mmx>,
-        Mnemonic::Pinsrw => insert::<u16, Xmm>,
-        Mnemonic::Pinsrd => insert::<u32, Xmm>,
-        Mnemonic::Pinsrq => insert::<u64, Xmm>,
-        Mnemonic::Pextrb => extract::<u8>,
-        Mnemonic::Pextrw if instruction.op_register(1).is_mm() => extract_mmx,
-        Mnemonic::Pextrw => extract::<u16>,
-        Mnemonic::Pextrd | Mnemonic::Extractps => extract::<u32>,
-        Mnemonic::Pextrq => extract::<u64>,
+        Mnemonic::Pinsrb => run!(insert::<u8, Xmm>),
+        Mnemonic::Pinsrw if instruction.op_register(0).is_mm() => run!(insert::<u16, Mmx>),
+        Mnemonic::Pinsrw => run!(insert::<u16, Xmm>),
+        Mnemonic::Pinsrd => run!(insert::<u32, Xmm>),
+        Mnemonic::Pinsrq => run!(insert::<u64, Xmm>),
+        Mnemonic::Pextrb => run!(extract::<u8>),
+        Mnemonic::Pextrw if instruction.op_register(1).is_mm() => run!(extract_mmx),
+        Mnemonic::Pextrw => run!(extract::<u16>),
+        Mnemonic::Pextrd | Mnemonic::Extractps => run!(extract::<u32>),
+        Mnemonic::Pextrq => run!(extract::<u64>),
         _ => return None,
     })
 }
@@ -283,7 +284,7 @@ fn unpack_low<O: Binary>(instruction: &Instruction) -> Option<Handler> {
         Ok(())
     }
     match super::binary::shape(instruction) {
-        (true, true) => Some(run::<O>),
+        (true, true) => Some(run!(run::<O>)),
         _ => binary::<O>(instruction),
     }
 }
@@ -297,7 +298,7 @@ fn widening<O: Binary, W: Width>(instruction: &Instruction) -> Option<Handler> {
         Ok(())
     }
     match instruction.op_kind(1) {
-        OpKind::Memory => Some(run::<O, W>),
+        OpKind::Memory => Some(run!(run::<O, W>)),
         _ => binary::<O>(instruction),
     }
 }

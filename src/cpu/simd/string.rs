@@ -1,6 +1,7 @@
 //! The string comparisons of SSE4.2: PCMPESTRI PCMPESTRM PCMPISTRI PCMPISTRM.
 //! Intel SDM volume 1, section 12.10; volume 2, section 4.1.
 
+use crate::cpu::exec::run;
 use iced_x86::{Code, Instruction};
 
 use super::lanes::get;
@@ -184,11 +185,11 @@ fn explicit(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
-        Code::Pcmpistri_xmm_xmmm128_imm8 | Code::Pcmpistrm_xmm_xmmm128_imm8 => implicit,
+        Code::Pcmpistri_xmm_xmmm128_imm8 | Code::Pcmpistrm_xmm_xmmm128_imm8 => run!(implicit),
         Code::Pcmpestri_xmm_xmmm128_imm8
         | Code::Pcmpestri64_xmm_xmmm128_imm8
         | Code::Pcmpestrm_xmm_xmmm128_imm8
-        | Code::Pcmpestrm64_xmm_xmmm128_imm8 => explicit,
+        | Code::Pcmpestrm64_xmm_xmmm128_imm8 => run!(explicit),
         _ => return None,
     })
 }
