@@ -8,6 +8,7 @@ use std::panic::resume_unwind;
 use super::fields::{buffer_len, zeroed};
 use super::qcow2::address::GuestOffset;
 use super::qcow2::{Compressor, Qcow2};
+use super::zeros::is_zero;
 use super::{ErrorKind, Image, ImageError, Result, SECTOR};
 
 /// Bytes read and written at a time.
@@ -151,11 +152,6 @@ fn write_sparse(target: &dyn Image, data: &[u8], at: u64, sparse: u64) -> Result
         }
     }
     Ok(())
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|&b| b == 0)
 }
 
 fn copy_compressed(

@@ -40,6 +40,7 @@ pub mod rebase;
 mod resize;
 mod secret;
 mod write_cache;
+mod zeros;
 
 use std::fmt;
 use std::path::Path;
@@ -55,6 +56,7 @@ pub use open::{
 pub use raw::{RawAccess, RawImage};
 pub use resize::resize;
 pub use secret::{Secret, Secrets};
+pub use zeros::{DetectZeroes, Discards};
 
 /// Sectors of this size are the unit of an image's length.
 pub const SECTOR: u64 = 512;

@@ -9,9 +9,10 @@ use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
 use super::qcow2::repair::{Repair, check_storage};
-use super::qcow2::{self, Parameters, Purpose, Qcow2, Writing, snapshot};
+use super::qcow2::{self, DiscardedPlaces, Parameters, Purpose, Qcow2, Writing, snapshot};
 use super::raw::RawAccess;
 use super::write_cache::WriteCached;
+use super::zeros::{DetectZeroes, Discards, ZeroAware};
 use super::{ErrorKind, Format, Image, ImageError, RawImage, Result, Secrets};
 use crate::storage::file::Mode;
 use crate::storage::{Access, FileStorage, LockError, MemoryStorage, Storage};
@@ -28,6 +29,12 @@ pub struct OpenOptions {
     pub sharing: Sharing,
     /// When writes become durable.
     pub cache: WriteCache,
+    /// What becomes of discards.
+    pub discards: Discards,
+    /// What becomes of writes that are all zeros.
+    pub detect_zeroes: DetectZeroes,
+    /// What becomes of the place of a discarded qcow2 cluster.
+    pub discarded_places: DiscardedPlaces,
     /// Which backing files the image may name.
     pub backing: BackingPolicy,
     /// The file with the guest data of an image that has an external data file, in place of the
@@ -257,6 +264,7 @@ fn open_image(
         }
         Format::Qcow2 => Arc::new(open_layer(storage, path, options, seen)?),
     };
+    let image = ZeroAware::wrap(image, options.discards, options.detect_zeroes);
     Ok(WriteCached::wrap(image, options.cache))
 }
 
@@ -274,6 +282,7 @@ fn open_layer(
         data_file: data_file::open(&header, path, options, seen)?,
         backing: open_backing(&header, path, options, seen)?,
         path: path.map(Path::to_path_buf),
+        discarded_places: options.discarded_places,
     };
     if let Some(wanted) = &options.snapshot {
         if !options.read_only {

@@ -5,7 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cowbox::image::qcow2::create::{CreateOptions, DataFile, DataFileContents, L2Entries, create};
+use cowbox::image::qcow2::address::GuestOffset;
+use cowbox::image::qcow2::create::{
+    CreateOptions, DataFile, DataFileContents, L2Entries, RefcountUpdates, create,
+};
+use cowbox::image::qcow2::header::Compression;
 use cowbox::image::qcow2::repair::{Repair, check_storage};
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions, ZeroMode};
 use cowbox::storage::{MemoryStorage, Storage};
@@ -27,6 +31,11 @@ fn sample_of(options: CreateOptions) -> Vec<u8> {
     create(&*storage, &options).unwrap();
     let image = image::open_storage(storage.clone(), &OpenOptions::default()).unwrap();
     image.write_at(&[7; 100_000], 50_000).unwrap();
+    let qcow2 = image.as_qcow2().unwrap();
+    let cluster = qcow2.geometry().cluster_size();
+    let stream = qcow2.compressor().compress(&vec![9; cluster as usize]);
+    let last = GuestOffset(size - cluster);
+    qcow2.write_compressed(last, &stream.unwrap()).unwrap();
     image.close().unwrap();
     drop(image);
     storage.to_vec()
@@ -327,9 +336,19 @@ fn mutated_images_neither_panic_nor_hang() {
         entries: L2Entries::Extended,
         ..CreateOptions::default()
     };
-    let samples = [(sample(), 4096), (sample_of(extended), 16384)];
+    let lazy = CreateOptions {
+        cluster_size: 4096,
+        refcounts: RefcountUpdates::Lazy,
+        compression: Compression::Zstd,
+        ..CreateOptions::default()
+    };
+    let samples = [
+        (sample(), 4096),
+        (sample_of(extended), 16384),
+        (sample_of(lazy), 4096),
+    ];
     let mut random = Random(1);
-    for (whole, cluster) in samples.iter().cycle().take(4000) {
+    for (whole, cluster) in samples.iter().cycle().take(6000) {
         let mut bytes = whole.clone();
         for _ in 0..=random.below(3) {
             // Mostly the header and the tables, one field at a time.

@@ -11,7 +11,7 @@ use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::qcow2::preallocate::Preallocation;
 use cowbox::image::qcow2::repair::check_storage;
-use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing};
+use cowbox::image::qcow2::{DiscardedPlaces, Parameters, Purpose, Qcow2, Writing};
 use cowbox::image::{Image, RawImage, Secret, ZeroMode};
 use cowbox::storage::{MemoryStorage, Storage};
 
@@ -52,6 +52,11 @@ fn open(
         secret: encrypted.then(|| Secret::new("secret")),
         backing,
         data_file,
+        // Half of the cases keep the places of discarded clusters.
+        discarded_places: match header.size.trailing_zeros() % 2 {
+            0 => DiscardedPlaces::Kept,
+            _ => DiscardedPlaces::Released,
+        },
         ..Parameters::new(Writing::Allowed)
     };
     Arc::new(Qcow2::open(Arc::clone(storage), header, parameters).unwrap())

@@ -67,7 +67,7 @@ use host::{Barrier, Host};
 use metadata::Metadata;
 
 pub use compress::Compressor;
-pub use open::{Parameters, Purpose, Writing};
+pub use open::{DiscardedPlaces, Parameters, Purpose, Writing};
 
 /// So many notes about released clusters may wait for a flush.
 const MAX_PENDING_RELEASES: usize = 16 * 1024;
@@ -90,6 +90,7 @@ pub struct Qcow2 {
     /// Whether there are dirty bitmaps to keep.
     tracks_changes: bool,
     path: Option<PathBuf>,
+    discarded_places: DiscardedPlaces,
 }
 
 impl Qcow2 {

@@ -49,6 +49,19 @@ pub struct Parameters {
     pub data_file: Option<Arc<dyn Storage>>,
     /// The file's name, for messages.
     pub path: Option<PathBuf>,
+    /// What becomes of the place of a discarded cluster.
+    pub discarded_places: DiscardedPlaces,
+}
+
+/// What becomes of the place of a discarded cluster (`discard-no-unref`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiscardedPlaces {
+    /// It is free for others.
+    #[default]
+    Released,
+    /// It stays with the cluster, as a hole, so that writing there again does not scatter the
+    /// image over its file.
+    Kept,
 }
 
 impl Header {
@@ -108,6 +121,7 @@ impl Qcow2 {
             backing: with.backing,
             writing: with.writing,
             path: with.path,
+            discarded_places: with.discarded_places,
             header,
             host,
         })
@@ -123,6 +137,7 @@ impl Parameters {
             backing: None,
             data_file: None,
             path: None,
+            discarded_places: DiscardedPlaces::Released,
         }
     }
 }

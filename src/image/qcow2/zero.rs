@@ -10,12 +10,12 @@ use std::sync::MutexGuard;
 
 use super::super::fields::zeroed;
 use super::super::{Result, ZeroMode};
-use super::Qcow2;
 use super::address::{GuestCluster, GuestOffset, HostOffset};
 use super::entry::Mapping;
 use super::metadata::Metadata;
 use super::space::Reason;
 use super::subcluster::{Part, PartSet};
+use super::{DiscardedPlaces, Qcow2};
 use crate::storage::Allocation;
 
 /// Zeros are written in pieces of at most this size.
@@ -235,6 +235,8 @@ impl Qcow2 {
     ) -> Result<Changed> {
         let old = metadata.mapping(cluster)?;
         let nothing_below = self.shows_nothing(cluster);
+        let hole = self.hole_of(old, parts, change);
+        let change = hole.map_or(change, |_| Change::ZeroAndKeep);
         let new = match parts {
             PartSet::ALL => self.changed(old, nothing_below, change),
             parts => changed_parts(old, parts, nothing_below, change),
@@ -249,7 +251,23 @@ impl Qcow2 {
             };
             metadata.map(cluster, new, reason)?;
         }
+        if let Some(host) = hole {
+            let size = self.geometry.cluster_size();
+            self.host.data().discard(host, size);
+        }
         Ok(Changed::Yes)
+    }
+
+    /// The place of a cluster that is given back to the host only, and stays with the cluster.
+    fn hole_of(&self, old: Mapping, parts: PartSet, change: Change) -> Option<HostOffset> {
+        let kept = self.discarded_places == DiscardedPlaces::Kept
+            && self.geometry.has_zero_clusters()
+            && parts == PartSet::ALL
+            && matches!(change, Change::Discard | Change::ZeroAndFree);
+        match old.place() {
+            Some((host, true)) if kept => Some(host),
+            _ => None,
+        }
     }
 
     /// What a mapping becomes; `None` if zeros have to be written.
