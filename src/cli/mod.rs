@@ -11,6 +11,7 @@ mod program;
 mod qmp;
 mod run;
 mod unix_socket;
+mod zeros;
 
 use std::error::Error;
 use std::ffi::OsString;

@@ -1,6 +1,6 @@
 //! `cowbox img convert`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -45,6 +45,7 @@ pub(super) struct Convert {
 impl Convert {
     pub(super) fn run(self, program: Program) -> Outcome {
         let mut new = NewImage::parse(&self.options)?;
+        new.encrypt_with(&self.opening.named_secrets()?)?;
         if new.backing_file.is_some() {
             return Err("a target with a backing file is not supported".into());
         }
@@ -54,10 +55,12 @@ impl Convert {
             .open()?;
         new.options.size = source.size();
         image::create(&self.target, self.target_format, &new.options)?;
-        let target = self
+        let mut target = self
             .opening
-            .writing(&self.target, Some(self.target_format), program)?
-            .open()?;
+            .writing(&self.target, Some(self.target_format), program)?;
+        let directory = self.target.parent().unwrap_or(Path::new(""));
+        target.options = new.open_with(directory, target.options);
+        let target = target.open()?;
         let storing = if self.compress {
             Storing::Compressed
         } else {

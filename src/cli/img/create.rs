@@ -8,8 +8,9 @@ use clap::Args;
 use super::super::Outcome;
 use super::super::program::Program;
 use super::options::{NewImage, format};
+use super::secrets::NamedSecrets;
 use super::size;
-use crate::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
+use crate::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
 use crate::image::{self, BackingPolicy, Format, OpenOptions};
 
@@ -31,6 +32,9 @@ pub(super) struct Create {
     /// Options of the format, such as cluster_size=64k,compat=1.1.
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
+    /// A password under a name: secret,id=NAME,data=TEXT or secret,id=NAME,file=PATH.
+    #[arg(long = "object", value_name = "OBJECT")]
+    objects: Vec<String>,
     /// Say nothing.
     #[arg(short = 'q', long)]
     quiet: bool,
@@ -44,6 +48,7 @@ pub(super) struct Create {
 impl Create {
     pub(super) fn run(self, _: Program) -> Outcome {
         let mut new = NewImage::parse(&self.options)?;
+        new.encrypt_with(&NamedSecrets::parse(&self.objects)?)?;
         let backing = self.backing.clone().or(new.backing_file.take());
         let backing_format = self.backing_format.clone().or(new.backing_format.take());
         let mut size = self
@@ -90,6 +95,11 @@ impl Create {
         let mut line = format!("Formatting '{file}', fmt={}", self.format);
         if self.format == Format::Raw {
             return format!("{line} size={}", options.size);
+        }
+        match &options.encryption {
+            Encryption::None => {}
+            Encryption::Aes => line += " encrypt.format=aes",
+            Encryption::Luks(_) => line += " encrypt.format=luks",
         }
         line += &format!(
             " cluster_size={} extended_l2={} compression_type={} size={}",

@@ -12,6 +12,7 @@ use super::{keys, size};
 use crate::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
+use crate::image::qcow2::crypt::luks::LuksOptions;
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
 use crate::image::{BackingPolicy, Format, Guessing, OpenOptions, Secret, Secrets, Sharing};
@@ -94,6 +95,11 @@ impl Opening {
         Source::described(pairs, options, &secrets, program)
     }
 
+    /// The passwords that `--object` names.
+    pub(super) fn named_secrets(&self) -> Result<NamedSecrets, String> {
+        NamedSecrets::parse(&self.objects)
+    }
+
     fn options(&self, program: Program) -> Result<OpenOptions, Box<dyn Error>> {
         let trusting = self.backing_any || program.is_qemu();
         Ok(OpenOptions {
@@ -145,6 +151,10 @@ pub(super) struct NewImage {
     pub(super) backing_file: Option<String>,
     /// `backing_fmt`
     pub(super) backing_format: Option<String>,
+    /// `encrypt.…` without that prefix
+    encrypt: Vec<(String, String)>,
+    /// The password that `encrypt.key-secret` names.
+    secret: Option<Secret>,
     /// `data_file`
     data_file: Option<String>,
     /// `data_file_raw`
@@ -162,6 +172,45 @@ impl NewImage {
         }
         new.set_data_file()?;
         Ok(new)
+    }
+
+    /// What the options `encrypt.…` mean together, with the passwords that `--object` names.
+    pub(super) fn encrypt_with(&mut self, secrets: &NamedSecrets) -> Result<(), Box<dyn Error>> {
+        let (mut format, mut others) = (None, Vec::new());
+        for (key, value) in std::mem::take(&mut self.encrypt) {
+            match &*key {
+                "format" => format = Some(value),
+                "key-secret" => self.secret = Some(secrets.get(&value)?.clone()),
+                _ => others.push((key, value)),
+            }
+        }
+        self.options.encryption = match (format.as_deref(), &self.secret) {
+            (None, None) if others.is_empty() => return Ok(()),
+            (Some("aes"), _) if others.is_empty() => Encryption::Aes,
+            (Some("luks"), None) => {
+                return Err("Parameter 'encrypt.key-secret' is required for cipher".into());
+            }
+            (Some("luks"), Some(secret)) => {
+                let mut luks = LuksOptions::new(secret.clone());
+                for (key, value) in others {
+                    luks.set(&key, &value)?;
+                }
+                Encryption::Luks(luks)
+            }
+            _ => return Err("encrypt.format is luks, or aes without further options".into()),
+        };
+        Ok(())
+    }
+
+    /// The options to open the new image with, for its contents.
+    pub(super) fn open_with(&self, directory: &Path, mut options: OpenOptions) -> OpenOptions {
+        if let Some(secret) = &self.secret {
+            options.secrets = secret.clone().into();
+        }
+        // The user named the file, wherever it lies.
+        let data_file = self.options.data_file.as_ref();
+        options.data_file = data_file.map(|file| directory.join(&file.name));
+        options
     }
 
     /// What `data_file` and `data_file_raw` mean together.
@@ -192,7 +241,6 @@ impl NewImage {
             "lazy_refcounts" => options.refcounts = RefcountUpdates::InOrder,
             "encryption" if switch(key, value)? => options.encryption = Encryption::Aes,
             "encryption" => options.encryption = Encryption::None,
-            "encrypt.format" if value == "aes" => options.encryption = Encryption::Aes,
             "backing_file" => self.backing_file = Some(value.to_owned()),
             "backing_fmt" => self.backing_format = Some(value.to_owned()),
             "preallocation" if value == "off" => {}
@@ -204,6 +252,10 @@ impl NewImage {
             }
             "extended_l2" if switch(key, value)? => options.entries = L2Entries::Extended,
             "extended_l2" => options.entries = L2Entries::Standard,
+            _ if key.starts_with("encrypt.") => {
+                let (_, key) = key.split_at("encrypt.".len());
+                self.encrypt.push((key.to_owned(), value.to_owned()));
+            }
             _ => {
                 return Err(format!(
                     "option {key}={} is not known or not supported",

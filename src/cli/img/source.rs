@@ -6,20 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::program::Program;
+use super::super::zeros::{detect_zeroes, discards};
 use super::options::{format, switch};
 use super::secrets::NamedSecrets;
 use super::{keys, qemu_text};
-use crate::image::qcow2::Qcow2;
+use crate::image::qcow2::{DiscardedPlaces, Qcow2};
 use crate::image::{self, Image, ImageError, OpenOptions, Sharing};
 
 /// Driver options that change only speed, or what is not there to change.
-const TUNING: [&str; 14] = [
+const TUNING: [&str; 12] = [
     "aio",
     "auto-read-only",
     "cache-clean-interval",
     "cache-size",
-    "detect-zeroes",
-    "discard",
     "file.aio",
     "file.locking",
     "l2-cache-entry-size",
@@ -86,6 +85,14 @@ impl Source {
                     options.secrets = secrets.get(&value)?.clone().into();
                 }
                 "encrypt.format" => {}
+                "data-file.driver" if value == "file" => {}
+                "data-file.filename" => options.data_file = Some(PathBuf::from(&value)),
+                "discard" => options.discards = discards(&key, &value)?,
+                "detect-zeroes" => options.detect_zeroes = detect_zeroes(&key, &value)?,
+                "discard-no-unref" if switch(&key, &value)? => {
+                    options.discarded_places = DiscardedPlaces::Kept;
+                }
+                "discard-no-unref" => {}
                 "read-only" => options.read_only |= switch(&key, &value)?,
                 "force-share" if switch(&key, &value)? => options.sharing = Sharing::Everything,
                 "force-share" => {}

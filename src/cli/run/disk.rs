@@ -1,11 +1,19 @@
 //! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on]`, and
 //! `[,backing=any][,backing-format=qcow2|raw]` for backing files that lie outside the image's
-//! directory or whose format it does not record. A comma in the file name is written twice.
+//! directory or whose format it does not record, `[,password-file=PATH]` for an encrypted image,
+//! and QEMU's `discard`, `detect-zeroes` and `cache` (without the modes that go around the host's
+//! page cache). A comma in a name is written twice.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::image::{self, BackingPolicy, Format, ImageError, OpenOptions};
+use zeroize::Zeroizing;
+
+use super::super::zeros::{detect_zeroes, discards};
+use crate::image::{
+    self, BackingPolicy, DetectZeroes, Discards, Format, ImageError, OpenOptions, Secret, Secrets,
+    WriteCache,
+};
 use crate::machine::{DiskBus, DiskConfig};
 
 /// A disk as the user named it.
@@ -18,6 +26,10 @@ pub(super) struct DiskOption {
     backing_format: Option<Format>,
     read_only: bool,
     snapshot: bool,
+    password_file: Option<PathBuf>,
+    discards: Discards,
+    detect_zeroes: DetectZeroes,
+    cache: WriteCache,
 }
 
 impl FromStr for DiskOption {
@@ -38,6 +50,10 @@ impl FromStr for DiskOption {
             backing_format: None,
             read_only: false,
             snapshot: false,
+            password_file: None,
+            discards: Discards::default(),
+            detect_zeroes: DetectZeroes::default(),
+            cache: WriteCache::default(),
         };
         for part in parts {
             disk.set(&part)?;
@@ -57,10 +73,18 @@ impl DiskOption {
             ("backing-format", _) => self.backing_format = Some(format(part, value)?),
             ("readonly" | "read-only", _) => self.read_only = switch(part, value)?,
             ("snapshot", _) => self.snapshot = switch(part, value)?,
+            ("password-file", _) => self.password_file = Some(PathBuf::from(value)),
+            ("discard", _) => self.discards = discards(key, value)?,
+            ("detect-zeroes", _) => self.detect_zeroes = detect_zeroes(key, value)?,
+            ("cache", "writeback") => self.cache = WriteCache::WriteBack,
+            ("cache", "writethrough") => self.cache = WriteCache::WriteThrough,
+            ("cache", "unsafe") => self.cache = WriteCache::Unsafe,
             _ => {
                 return Err(format!(
                     "{part}: a disk takes bus=ide|virtio, format=qcow2|raw, readonly=on|off, \
-                     snapshot=on|off, backing=any and backing-format=qcow2|raw"
+                     snapshot=on|off, backing=any, backing-format=qcow2|raw, password-file=PATH, \
+                     discard=ignore|unmap, detect-zeroes=off|on|unmap and \
+                     cache=writeback|writethrough|unsafe"
                 ));
             }
         }
@@ -79,6 +103,10 @@ impl DiskOption {
             read_only: self.read_only || self.snapshot,
             backing: self.backing,
             backing_format: self.backing_format,
+            secrets: self.secrets()?,
+            discards: self.discards,
+            detect_zeroes: self.detect_zeroes,
+            cache: self.cache,
             ..OpenOptions::default()
         };
         let mut image = image::open(&self.path, &options)?;
@@ -91,6 +119,20 @@ impl DiskOption {
             bus: self.bus,
             read_only: self.read_only,
         })
+    }
+}
+
+impl DiskOption {
+    /// The first line of the password file.
+    fn secrets(&self) -> Result<Secrets, ImageError> {
+        let Some(path) = &self.password_file else {
+            return Ok(Secrets::default());
+        };
+        let text = Zeroizing::new(
+            std::fs::read_to_string(path)
+                .map_err(|e| ImageError::io("read the password file", e).in_file(path))?,
+        );
+        Ok(Secret::new(text.lines().next().unwrap_or("")).into())
     }
 }
 
