@@ -22,10 +22,13 @@ class Failed(Exception):
 
 @dataclass
 class Guest:
-    """What to start: a raw disk image, a BIOS, or a kernel."""
+    """What to start: a disk image, a BIOS, or a kernel."""
 
     memory: int = 64  # MiB
     disk: Path | None = None
+    format: str = "raw"  # or qcow2, which Bochs does not read
+    bus: str = "ide"  # or virtio, which Bochs does not have
+    keep: bool = False  # what the guest writes goes into the image itself
     bios: Path | None = None
     kernel: Path | None = None
     initrd: Path | None = None
@@ -45,7 +48,8 @@ class Cowbox:
         command = [self.program, "run", "-m", f"{guest.memory}M", "--display", "none",
                    "--serial", f"file:{scratch / 'com1'}", "--no-reboot"]
         if guest.disk:
-            command += ["--disk", f"{guest.disk},format=raw,snapshot=on"]
+            snapshot = "" if guest.keep else ",snapshot=on"
+            command += ["--disk", f"{guest.disk},format={guest.format},bus={guest.bus}{snapshot}"]
         if guest.bios:
             command += ["--bios", str(guest.bios)]
         return command + kernel_options(guest, "--")
@@ -62,7 +66,8 @@ class Qemu:
         command = [self.program, "-accel", "tcg", "-machine", "pc", "-m", f"{guest.memory}M", "-display", "none",
                    "-monitor", "none", "-net", "none", "-no-reboot", "-serial", f"file:{scratch / 'com1'}"]
         if guest.disk:
-            command += ["-drive", f"file={guest.disk},format=raw,if=ide,snapshot=on"]
+            snapshot = "off" if guest.keep else "on"
+            command += ["-drive", f"file={guest.disk},format={guest.format},if={guest.bus},snapshot={snapshot}"]
         if guest.bios:
             command += ["-bios", str(guest.bios)]
         return command + kernel_options(guest, "-")
@@ -80,6 +85,8 @@ class Bochs:
     def command(self, guest, scratch):
         if guest.kernel:
             raise Failed("Bochs has no direct kernel boot")
+        if guest.bus != "ide":
+            raise Failed(f"Bochs has no {guest.bus}")
         bios = guest.bios or "/usr/share/bochs/BIOS-bochs-latest"
         lines = [
             f"romimage: file={bios}",
@@ -97,11 +104,11 @@ class Bochs:
             "display_library: term",
         ]
         if guest.disk:
+            mode = "mode=flat" if guest.keep else f"mode=volatile, journal={scratch / 'redolog'}"
             cylinders = -(-guest.disk.stat().st_size // CYLINDER)
             lines += [
                 "boot: disk",
-                f"ata0-master: type=disk, mode=volatile, journal={scratch / 'redolog'}, path={guest.disk}, "
-                f"cylinders={cylinders}, heads=16, spt=63",
+                f"ata0-master: type=disk, {mode}, path={guest.disk}, cylinders={cylinders}, heads=16, spt=63",
             ]
         (scratch / "bochsrc").write_text("".join(line + "\n" for line in lines))
         (scratch / "go").write_text("c\n")

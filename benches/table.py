@@ -22,8 +22,11 @@ class Samples:
             except Failed as failure:
                 self.failure = str(failure)
 
-    def median(self):
-        return statistics.median(self.numbers) if self.failure is None and self.numbers else None
+    def median(self, part=None):
+        """Of the numbers; of their parts with this index where they are tuples."""
+        if self.failure is not None or not self.numbers:
+            return None
+        return statistics.median(number if part is None else number[part] for number in self.numbers)
 
 
 def ratio(over, under):
