@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{Block, BlockId, NO_BLOCK, no_hints};
 use super::lower::lower;
 use super::op::Op;
+use crate::cpu::exec;
 use crate::cpu::mmu::Access;
 use crate::cpu::mode::{CodeSize, DataSegments, Mode};
 use crate::cpu::segment::CS;
@@ -301,7 +302,7 @@ impl Old<'_> {
             *ops = behind;
             if start == at {
                 let same = code.get(at..end)? == bytes.get(at..end)?;
-                return same.then_some(*op);
+                return (same && !op.is_paired()).then_some(*op);
             }
         }
         None
@@ -335,6 +336,11 @@ fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments, mut old: Old<'_>
         if op.is_last() {
             break;
         }
+    }
+    if let [.., first, branch] = ops.as_mut_slice()
+        && let Some(run) = exec::pair(first, branch)
+    {
+        first.pair(run);
     }
     ops.shrink_to_fit();
     ops

@@ -64,8 +64,13 @@ fn set_immediates(op: &mut Op, instruction: &Instruction) {
             | OpKind::Immediate8to64
             | OpKind::Immediate32to64 => op.immediate = instruction.immediate(n),
             OpKind::Immediate8_2nd => op.extra = instruction.immediate8_2nd(),
-            OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {
+            kind @ (OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64) => {
                 op.immediate = instruction.near_branch_target();
+                op.extra = match kind {
+                    OpKind::NearBranch16 => 16,
+                    OpKind::NearBranch32 => 32,
+                    _ => 64,
+                };
             }
             OpKind::FarBranch16 | OpKind::FarBranch32 => {
                 let offset = match instruction.op_kind(n) {

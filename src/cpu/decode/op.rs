@@ -51,15 +51,17 @@ pub struct Op {
     /// The register that holds what the address size keeps of an address.
     pub address_mask: u8,
     /// Repeat prefix (bits 1..0), whether there is a memory operand (bit 2), whether the block
-    /// ends here (bit 3), segment (bits 7..5).
+    /// ends here (bit 3), whether it runs paired with the next (bit 4), segment (bits 7..5).
     prefixes: u8,
-    /// A second small operand: the third register, ENTER's nesting level, a second immediate.
+    /// A second small operand: the third register, ENTER's nesting level, a second immediate;
+    /// of relative branches the operand size in bits.
     pub extra: u8,
 }
 
 /// In [`Op::prefixes`].
 const MEMORY: u8 = 1 << 2;
 const LAST: u8 = 1 << 3;
+const PAIRED: u8 = 1 << 4;
 
 const _: () = assert!(size_of::<Op>() <= 32);
 
@@ -117,6 +119,17 @@ impl Op {
     /// Whether the block ends behind this instruction, whatever follows.
     pub(super) fn is_last(&self) -> bool {
         self.prefixes & LAST != 0
+    }
+
+    /// Has the next instruction run as part of this one, by `run`.
+    pub(super) fn pair(&mut self, run: Handler) {
+        self.run = run;
+        self.prefixes |= PAIRED;
+    }
+
+    /// Whether what executes it depends on the next instruction.
+    pub(super) fn is_paired(&self) -> bool {
+        self.prefixes & PAIRED != 0
     }
 
     /// Sets the repeat prefix.

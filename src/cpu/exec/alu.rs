@@ -51,7 +51,7 @@ fn sbb<B: Backend, W: Width, D: Target, S: Source>(b: &mut B, op: &Op) -> Exec {
     Ok(())
 }
 
-fn cmp<B: Backend, W: Width, D: Source, S: Source>(b: &mut B, op: &Op) -> Exec {
+pub(super) fn cmp<B: Backend, W: Width, D: Source, S: Source>(b: &mut B, op: &Op) -> Exec {
     let x = D::read::<B, W>(b, op)?;
     let y = S::read::<B, W>(b, op)?;
     let r = b.sub(x, y);
@@ -86,7 +86,7 @@ fn xor<B: Backend, W: Width, D: Target, S: Source>(b: &mut B, op: &Op) -> Exec {
     Ok(())
 }
 
-fn test<B: Backend, W: Width, D: Source, S: Source>(b: &mut B, op: &Op) -> Exec {
+pub(super) fn test<B: Backend, W: Width, D: Source, S: Source>(b: &mut B, op: &Op) -> Exec {
     let x = D::read::<B, W>(b, op)?;
     let y = S::read::<B, W>(b, op)?;
     let r = b.and(x, y);
@@ -103,7 +103,7 @@ fn inc<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     Ok(())
 }
 
-fn dec<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
+pub(super) fn dec<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     let (place, x) = D::open::<B, W>(b, op)?;
     let one = b.constant(1);
     let r = b.sub(x, one);

@@ -17,6 +17,7 @@ mod cmpxchg;
 mod control;
 mod far;
 mod form;
+mod fuse;
 mod iret;
 mod mov;
 mod muldiv;
@@ -39,6 +40,7 @@ use super::{Core, cpuid};
 
 pub use backend::Backend;
 pub(super) use chain::run;
+pub(super) use fuse::pair;
 
 /// The function that executes an [`Op`], and then those behind it in its block.
 pub type Handler = fn(&mut Core<'_>, &Op, &[Op]) -> Exec;
