@@ -65,9 +65,14 @@ def disk(row):
     return path
 
 
-def rom():
-    """The BIOS of guest/first_instruction.S."""
-    return assemble("first_instruction.S", "first_instruction", 0, [f"-DTOUCHED_END={(1 + TOUCHED_MIB) << 20:#x}"])
+def halting_rom():
+    """The BIOS of guest/first_instruction.S that says 'B' and halts."""
+    return assemble("first_instruction.S", "halting", 0, [])
+
+
+def touching_rom():
+    """The BIOS of guest/first_instruction.S that says 'M' when it has touched TOUCHED_MIB of memory."""
+    return assemble("first_instruction.S", "touching", 0, [f"-DTOUCHED_END={(1 + TOUCHED_MIB) << 20:#x}"])
 
 
 def assemble(source, name, address, defines):
