@@ -1,4 +1,4 @@
-"""Guest disk I/O: sequential and random transfers by bus master DMA, PIO and INT 13h (guest/disk.S).
+"""Guest disk I/O: sequential and random transfers by bus master DMA, PIO and INT 13h (guest/disk.S), and by Linux.
 
 Cowbox and QEMU have the disk as qcow2, Bochs as a flat file, for lack of qcow2 there; virtio is theirs alone. Two
 figures for each: by the emulator's CPU time, and by the clock on the wall. The host's page cache holds the image.
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import images
+import linux
 import table
+from boot import build_fixtures
 from emulators import CYLINDER, Bochs, Failed, Guest, Process
 
 SILENCE = 120  # seconds of the clock on the wall
@@ -27,7 +29,7 @@ class Row:
     """One workload: `transfers` of `sectors` each."""
 
     title: str
-    way: str
+    way: str  # dma, pio or bios: guest/disk_*.S; or linux
     sectors: int
     transfers: int
     bus: str = "ide"
@@ -54,6 +56,8 @@ ROWS = [
     Row("IDE, INT 13h, load 16 MiB by 32 KiB", "bios", 64, 512, aim=1),
     Row("virtio, INT 13h, load 16 MiB by 32 KiB", "bios", 64, 512, bus="virtio"),
     Row("virtio, INT 13h, random reads of 4 KiB", "bios", 8, 4096, bus="virtio", random=True),
+    Row("virtio, Linux, read 64 MiB by 64 KiB", "linux", 128, 1024, bus="virtio"),
+    Row("virtio, Linux, write 64 MiB by 64 KiB", "linux", 128, 1024, bus="virtio", write=True),
 ]
 
 
@@ -67,10 +71,12 @@ class Disks:
         self.master = {format: Path(self.scratch.name, f"master.{format}") for format in ("raw", "qcow2")}
 
     def __enter__(self):
-        code = images.assemble("disk.S", "disk", 0x7C00, self.row.defines())
+        code = b""
+        if self.row.way != "linux":
+            code = images.assemble("disk.S", "disk", 0x7C00, self.row.defines()).read_bytes()
         numbers = random.Random(0)
         with open(self.master["raw"], "wb") as image:
-            image.write(code.read_bytes())
+            image.write(code)
             image.seek(MIB)
             for sector in range(MIB // 512, CYLINDERS * CYLINDER // 512):
                 image.write(sector.to_bytes(4, "little") + numbers.randbytes(508))
@@ -89,7 +95,8 @@ class Disks:
                 disk = Path(shutil.copy(disk, scratch))
                 with open(disk, "rb") as copy:
                     os.fsync(copy.fileno())
-            guest = Guest(disk=disk, format=format, bus=self.row.bus, keep=self.row.write)
+            options = linux.boot_options(self.row, Path(scratch)) if self.row.way == "linux" else {}
+            guest = Guest(disk=disk, format=format, bus=self.row.bus, keep=self.row.write, **options)
             with Process(emulator, guest) as process:
                 start = self.mark(process, b"\x01")
                 return tuple(end - begin for begin, end in zip(start, self.mark(process, b"\x04")))
@@ -103,6 +110,7 @@ class Disks:
 
 
 def bench(emulators, repeat):
+    build_fixtures()
     lines, notes = [], []
     for row in ROWS:
         able = [emulator for emulator in emulators if row.bus == "ide" or not isinstance(emulator, Bochs)]
