@@ -1,7 +1,14 @@
 //! Operand widths: 8, 16, 32 and 64 bits as types, so that each instruction stands once.
 
-/// An operand width. All arithmetic wraps; all truncation of guest values goes through here.
-pub trait Width: Copy + Eq + std::fmt::Debug + 'static {
+mod sealed {
+    /// Only here may be said which types are widths: the fast path of memory reads and writes
+    /// them through host pointers, for which any bytes have to be a value.
+    pub trait Integer {}
+}
+
+/// An operand width, one of the four. All arithmetic wraps; all truncation of guest values goes
+/// through here.
+pub trait Width: sealed::Integer + Copy + Eq + std::fmt::Debug + 'static {
     /// The width in bits.
     const BITS: u32;
     /// The width in bytes.
@@ -20,6 +27,8 @@ pub trait Width: Copy + Eq + std::fmt::Debug + 'static {
 
 macro_rules! width {
     ($unsigned:ty, $signed:ty) => {
+        impl sealed::Integer for $unsigned {}
+
         impl Width for $unsigned {
             const BITS: u32 = <$unsigned>::BITS;
             const BYTES: u64 = (<$unsigned>::BITS / 8) as u64;
