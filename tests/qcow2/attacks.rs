@@ -329,6 +329,76 @@ fn lost_and_wrong_refcounts_are_found_and_mended() {
     }
 }
 
+/// The sample with an enabled bitmap of 64 KiB granularity: its directory and its table lie in the
+/// two clusters at the end.
+fn sample_with_bitmap() -> (Vec<u8>, usize) {
+    let mut bytes = sample();
+    let directory = bytes.len().next_multiple_of(4096);
+    bytes.resize(directory + 2 * 4096, 0);
+    let table = (directory + 4096) as u64;
+    put(&mut bytes, directory, &table.to_be_bytes());
+    put(
+        &mut bytes,
+        directory + 8,
+        &[0, 0, 0, 1, 0, 0, 0, 2, 1, 16, 0, 1],
+    );
+    bytes[directory + 24] = b'b';
+    // Behind the header of 112 bytes, before the feature names.
+    bytes.copy_within(112..4096 - 32, 112 + 32);
+    put(&mut bytes, 112, &0x2385_2875_u32.to_be_bytes());
+    put(&mut bytes, 116, &24u32.to_be_bytes());
+    put(&mut bytes, 120, &[0, 0, 0, 1, 0, 0, 0, 0]);
+    put(&mut bytes, 128, &32u64.to_be_bytes());
+    put(&mut bytes, 136, &(directory as u64).to_be_bytes());
+    bytes[95] = 1;
+    let storage = Arc::new(MemoryStorage::new(bytes));
+    let report = check_storage(storage.clone(), Some(Repair::All)).unwrap();
+    assert_eq!(report.corruptions, 0, "{:?}", report.messages);
+    (storage.to_vec(), directory)
+}
+
+#[test]
+fn hostile_bitmaps_harm_nothing_but_themselves() {
+    let (whole, directory) = sample_with_bitmap();
+    let l1 = &whole[40..48];
+    let counts = u64::from_be_bytes(whole[48..56].try_into().unwrap()) as usize;
+    let block = &whole[counts..counts + 8];
+    let cases: [(usize, &[u8]); 14] = [
+        (0, b"QFI\xfb"),
+        (120, &[0xff; 4]),
+        (128, &[0xff; 8]),
+        (136, &[0; 8]),
+        (136, l1),
+        (136, block),
+        (136, &[0, 0, 0, 0, 0, 0, 0x10, 0x08]),
+        (136, &[0xff; 8]),
+        (directory, l1),
+        (directory, &[0xff; 8]),
+        (directory + 8, &[0xff; 4]),
+        (directory + 17, &[255]),
+        (directory + 18, &[0xff; 6]),
+        (directory + 4096, block),
+    ];
+    for (at, field) in cases {
+        let mut bytes = whole.clone();
+        put(&mut bytes, at, field);
+        let storage = Arc::new(MemoryStorage::new(bytes));
+        let image = image::open_storage(storage.clone(), &OpenOptions::default()).unwrap();
+        image.write_at(&[8; 5000], 300_000).unwrap();
+        image.close().unwrap();
+        drop(image);
+        let after = storage.to_vec();
+        let image = image::open_storage(storage, &OpenOptions::read_only()).unwrap();
+        let mut found = vec![0; 5000];
+        image.read_at(&mut found, 300_000).unwrap();
+        assert!(found.iter().all(|&byte| byte == 8), "field at {at}");
+        image.read_at(&mut found, 60_000).unwrap();
+        assert!(found.iter().all(|&byte| byte == 7), "field at {at}");
+        let consistent = after[95] & 1 == 1 && after[directory + 15] & 1 == 0;
+        assert_eq!(consistent, at == 0, "field at {at}");
+    }
+}
+
 #[test]
 fn mutated_images_neither_panic_nor_hang() {
     let extended = CreateOptions {
@@ -344,11 +414,12 @@ fn mutated_images_neither_panic_nor_hang() {
     };
     let samples = [
         (sample(), 4096),
+        (sample_with_bitmap().0, 4096),
         (sample_of(extended), 16384),
         (sample_of(lazy), 4096),
     ];
     let mut random = Random(1);
-    for (whole, cluster) in samples.iter().cycle().take(6000) {
+    for (whole, cluster) in samples.iter().cycle().take(8000) {
         let mut bytes = whole.clone();
         for _ in 0..=random.below(3) {
             // Mostly the header and the tables, one field at a time.

@@ -73,7 +73,8 @@ impl Bitmap {
 
     /// Bytes of bits that a disk of `size` bytes has.
     pub fn len(&self, size: u64) -> u64 {
-        size.div_ceil(1 << self.granularity_bits).div_ceil(8)
+        let granularity = 1u64.checked_shl(self.granularity_bits.into());
+        size.div_ceil(granularity.unwrap_or(u64::MAX)).div_ceil(8)
     }
 
     /// Whether the table is as long as the bits of a disk of `size` bytes need, and not too long.

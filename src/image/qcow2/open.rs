@@ -14,7 +14,7 @@ use super::header::{AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, first_clus
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
 use super::overlap::Kind;
-use super::tracking::Tracking;
+use super::tracking::{self, Tracking};
 use super::{address::HostOffset, compress::Decompressed, repair, snapshot};
 use crate::storage::Storage;
 
@@ -249,19 +249,22 @@ pub(super) fn note_fixed_tables(
         let len = u64::from(snapshot.l1_size) * 8;
         tables.push((snapshot.l1_offset, len, Kind::InactiveL1));
     }
-    if let Some(bitmaps) = header.extensions.bitmaps() {
-        tables.push((
-            bitmaps.directory,
-            bitmaps.directory_size,
-            Kind::BitmapDirectory,
-        ));
-    }
     if let Some((at, len)) = header.extensions.luks_header() {
         tables.push((at, len, Kind::EncryptionHeader));
     }
     metadata.space.overlap.add_fixed(tables);
+    note_bitmaps(metadata, host, header)
+}
+
+/// Notes where the bitmap directory lies, and which bitmaps follow changes. A directory that lies
+/// on another table or outside the file is none.
+fn note_bitmaps(metadata: &mut Metadata, host: &Host, header: &Header) -> Result<()> {
+    let overlap = &mut metadata.space.overlap;
+    let Some((at, len)) = tracking::directory(host, header, overlap)? else {
+        return Ok(());
+    };
+    overlap.add_fixed([(at, len, Kind::BitmapDirectory)]);
     if header.autoclear & BITMAPS != 0
-        && header.extensions.bitmaps().is_some()
         && let Some(tracking) = Tracking::load(host, header)?
     {
         metadata.bitmaps = tracking;

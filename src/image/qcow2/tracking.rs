@@ -21,6 +21,7 @@ use super::geometry::Geometry;
 use super::header::Header;
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
+use super::overlap::Overlap;
 
 /// The enabled bitmaps of an image.
 #[derive(Debug, Default)]
@@ -99,13 +100,31 @@ impl Tracking {
             return;
         }
         for tracked in &mut self.bitmaps {
-            let bits = tracked.bitmap.granularity_bits;
-            let (first, last) = (offset.0 >> bits, offset.plus(len - 1).0 >> bits);
+            // Only of a bitmap with pages is the granularity known to make sense.
             if let Some(pages) = &mut tracked.pages {
+                let bits = tracked.bitmap.granularity_bits;
+                let (first, last) = (offset.0 >> bits, offset.plus(len - 1).0 >> bits);
                 note_bits(pages, first, last, geometry);
             }
         }
     }
+}
+
+/// Where the directory of the image in `host` lies, and its length; `None` if there is none, or if it
+/// lies outside the file or on another table.
+pub(super) fn directory(
+    host: &Host,
+    header: &Header,
+    others: &Overlap,
+) -> Result<Option<(HostOffset, u64)>> {
+    let geometry = &header.geometry;
+    let file_len = host.len()?.next_multiple_of(geometry.cluster_size());
+    let found = header.extensions.bitmaps();
+    let found = found.map(|bitmaps| (bitmaps.directory, bitmaps.directory_size));
+    Ok(found.filter(|&(at, len)| {
+        let inside = at.0.checked_add(len).is_some_and(|end| end <= file_len);
+        inside && at.is_aligned(geometry) && others.check_free(at, len, geometry).is_ok()
+    }))
 }
 
 /// Sets the bits from `first` to `last`.
