@@ -85,6 +85,9 @@ def assemble(source, name, address, defines):
 
 
 def run(command):
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise Failed(f"{error.filename} is missing: install the package that has it") from error
     if result.returncode:
         raise Failed(f"{' '.join(map(str, command))}: {result.stderr.strip()}")
