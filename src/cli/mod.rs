@@ -23,7 +23,13 @@ use program::Program;
 
 /// A small PC with copy-on-write qcow2 disks.
 #[derive(Debug, Parser)]
-#[command(name = "cowbox", version, about, max_term_width = 100)]
+#[command(
+    name = "cowbox",
+    version,
+    about,
+    max_term_width = 100,
+    args_override_self = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,7 +42,7 @@ enum Command {
     /// Start a machine from disks or a kernel.
     Run(Box<run::Run>),
     /// Create, inspect, check and convert disk images.
-    Img(img::Img),
+    Img(Box<img::Img>),
 }
 
 const WRONG_USAGE: u8 = 2;
@@ -91,6 +97,11 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_arguments_of_a_command_are_called_the_same() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 
     #[test]
     fn wrong_usage_is_one_line_that_names_the_argument() {

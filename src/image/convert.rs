@@ -9,7 +9,7 @@ use super::fields::{buffer_len, zeroed};
 use super::qcow2::address::GuestOffset;
 use super::qcow2::{Compressor, Qcow2};
 use super::zeros::is_zero;
-use super::{ErrorKind, Image, ImageError, Result, SECTOR};
+use super::{ErrorKind, Extent, ExtentKind, Image, ImageError, Result, SECTOR, ZeroMode};
 
 /// Bytes read and written at a time.
 const PIECE: u64 = 2 << 20;
@@ -23,6 +23,42 @@ pub struct ConvertOptions {
     pub sparse: u64,
     /// How the data is stored.
     pub storing: Storing,
+    /// What the target is like before.
+    pub target: TargetContents,
+    /// Where in the target the source goes, in bytes.
+    pub offset: u64,
+}
+
+/// What a target is like before it is copied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetContents {
+    /// It is new, and reads as zeros.
+    New,
+    /// It holds something, all of which is replaced.
+    Existing,
+    /// It is new, and has the backing image of the source: only what the source itself holds is
+    /// copied.
+    Backed,
+}
+
+/// What is done about a run of the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Skip,
+    Zero,
+    Copy,
+}
+
+impl ConvertOptions {
+    fn action(&self, extent: &Extent) -> Action {
+        let own = extent.depth == 0 && extent.kind != ExtentKind::Unallocated;
+        match (self.target, extent.kind.reads_zero()) {
+            (TargetContents::Backed, _) if !own => Action::Skip,
+            (TargetContents::New, true) if self.sparse > 0 => Action::Skip,
+            (TargetContents::New, _) | (_, false) => Action::Copy,
+            (TargetContents::Existing | TargetContents::Backed, true) => Action::Zero,
+        }
+    }
 }
 
 /// How data is stored in the target.
@@ -39,12 +75,14 @@ impl Default for ConvertOptions {
         Self {
             sparse: 4096,
             storing: Storing::Plain,
+            target: TargetContents::New,
+            offset: 0,
         }
     }
 }
 
-/// Copies the contents of `source` to `target`, which is new (reads as zeros) and as long or
-/// longer, and flushes it. `progress` is told how many bytes are done.
+/// Copies the contents of `source` to `target`, which has room for it, and flushes that.
+/// `progress` is told how many bytes are done.
 pub fn convert(
     source: &dyn Image,
     target: &dyn Image,
@@ -54,12 +92,14 @@ pub fn convert(
     if !options.sparse.is_multiple_of(SECTOR) {
         return Err(invalid("the sparse size is not a multiple of 512"));
     }
-    if target.size() < source.size() {
+    if target.size() < options.offset.saturating_add(source.size()) {
         return Err(invalid("the target is smaller than the source"));
     }
     match (options.storing, target.as_qcow2()) {
-        (Storing::Plain, _) => copy_plain(source, target, options.sparse, progress)?,
-        (Storing::Compressed, Some(target)) => copy_compressed(source, target, progress)?,
+        (Storing::Plain, _) => copy_plain(source, target, options, progress)?,
+        (Storing::Compressed, Some(target)) => {
+            copy_compressed(source, target, options, progress)?;
+        }
         (Storing::Compressed, None) => {
             return Err(invalid("only qcow2 images can hold compressed data"));
         }
@@ -90,7 +130,7 @@ pub fn convert_span(
         let (piece, _) = buf.split_at_mut(buffer_len((span.len - done).min(PIECE)));
         let read = source.read_at(piece, span.start + done);
         read.map_err(|e| from(e, source))?;
-        write_sparse(target, piece, done, options.sparse).map_err(|e| from(e, target))?;
+        write_sparse(target, piece, done, options).map_err(|e| from(e, target))?;
         done += piece.len() as u64;
     }
     target.close()
@@ -99,7 +139,7 @@ pub fn convert_span(
 fn copy_plain(
     source: &dyn Image,
     target: &dyn Image,
-    sparse: u64,
+    options: ConvertOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let mut buf = zeroed(PIECE);
@@ -109,13 +149,19 @@ fn copy_plain(
             .extent(at, source.size() - at)
             .map_err(|e| from(e, source))?;
         let end = at + extent.length;
-        if extent.kind.reads_zero() && sparse > 0 {
+        let action = options.action(&extent);
+        if action == Action::Zero {
+            let zeroed = target.write_zeroes(options.offset + at, end - at, ZeroMode::MayUnmap);
+            zeroed.map_err(|e| from(e, target))?;
+        }
+        if action != Action::Copy {
             at = end;
         }
         while at < end {
             let (piece, _) = buf.split_at_mut(buffer_len((end - at).min(PIECE)));
             source.read_at(piece, at).map_err(|e| from(e, source))?;
-            write_sparse(target, piece, at, sparse).map_err(|e| from(e, target))?;
+            let place = options.offset + at;
+            write_sparse(target, piece, place, options).map_err(|e| from(e, target))?;
             at += piece.len() as u64;
             progress(at);
         }
@@ -124,8 +170,9 @@ fn copy_plain(
     Ok(())
 }
 
-/// Writes `data` at `at` without its runs of zeros.
-fn write_sparse(target: &dyn Image, data: &[u8], at: u64, sparse: u64) -> Result<()> {
+/// Writes `data` at `at` without its runs of zeros, which are made where they are not there.
+fn write_sparse(target: &dyn Image, data: &[u8], at: u64, options: ConvertOptions) -> Result<()> {
+    let sparse = options.sparse;
     if sparse == 0 {
         return target.write_at(data, at);
     }
@@ -143,6 +190,8 @@ fn write_sparse(target: &dyn Image, data: &[u8], at: u64, sparse: u64) -> Result
                     let (now, after) = rest.split_at(total);
                     if !zero {
                         target.write_at(now, offset)?;
+                    } else if options.target != TargetContents::New {
+                        target.write_zeroes(offset, total as u64, ZeroMode::MayUnmap)?;
                     }
                     offset += total as u64;
                     rest = after;
@@ -157,9 +206,13 @@ fn write_sparse(target: &dyn Image, data: &[u8], at: u64, sparse: u64) -> Result
 fn copy_compressed(
     source: &dyn Image,
     target: &Qcow2,
+    options: ConvertOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let cluster = target.geometry().cluster_size();
+    if !options.offset.is_multiple_of(cluster) {
+        return Err(invalid("compressed data has to start with a cluster"));
+    }
     let batch = (BATCH_BYTES / cluster).max(1) * cluster;
     let mut buf = zeroed(batch);
     let mut at = 0;
@@ -167,18 +220,27 @@ fn copy_compressed(
         let left = source.size() - at;
         let extent = source.extent(at, left).map_err(|e| from(e, source))?;
         let whole = extent.length - extent.length % cluster;
-        if extent.kind.reads_zero() && (whole > 0 || extent.length == left) {
-            at += if whole > 0 { whole } else { left };
+        let action = options.action(&extent);
+        if action != Action::Copy && (whole > 0 || extent.length == left) {
+            let run = if whole > 0 { whole } else { left };
+            if action == Action::Zero {
+                let zeroed = target.write_zeroes(options.offset + at, run, ZeroMode::MayUnmap);
+                zeroed.map_err(|e| from(e, target))?;
+            }
+            at += run;
             progress(at);
             continue;
         }
-        let len = left.min(batch);
+        let mut len = left.min(batch);
+        if options.target == TargetContents::Backed {
+            len = len.min(extent.length.next_multiple_of(cluster));
+        }
         let padded = buffer_len(len.next_multiple_of(cluster));
         let (data, _) = buf.split_at_mut(padded);
         let (now, padding) = data.split_at_mut(buffer_len(len));
         source.read_at(now, at).map_err(|e| from(e, source))?;
         padding.fill(0);
-        store_batch(target, data, at).map_err(|e| from(e, target))?;
+        store_batch(target, data, options.offset + at, options).map_err(|e| from(e, target))?;
         at += len;
         progress(at);
     }
@@ -187,7 +249,7 @@ fn copy_compressed(
 
 /// Compresses clusters side by side and stores them in their order, so that the same input makes
 /// the same file.
-fn store_batch(target: &Qcow2, data: &[u8], at: u64) -> Result<()> {
+fn store_batch(target: &Qcow2, data: &[u8], at: u64, options: ConvertOptions) -> Result<()> {
     let cluster = buffer_len(target.geometry().cluster_size());
     let clusters: Vec<&[u8]> = data.chunks(cluster).collect();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
@@ -211,7 +273,10 @@ fn store_batch(target: &Qcow2, data: &[u8], at: u64) -> Result<()> {
         let offset = at + number * cluster as u64;
         let inside = buffer_len((target.size() - offset).min(data.len() as u64));
         match stored {
-            Stored::Nothing => {}
+            Stored::Nothing if options.target == TargetContents::New => {}
+            Stored::Nothing => {
+                target.write_zeroes(offset, inside as u64, ZeroMode::MayUnmap)?;
+            }
             Stored::Stream(stream) => target.write_compressed(GuestOffset(offset), &stream)?,
             Stored::Plain => target.write_at(data.split_at(inside).0, offset)?,
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::fields::{buffer_len, zeroed};
 use super::qcow2::Qcow2;
 use super::{
-    BackingPolicy, ExtentKind, Format, Image, ImageError, OpenOptions, Result, ZeroMode, chain,
-    open, open_qcow2,
+    BackingPolicy, ErrorKind, ExtentKind, Format, Image, ImageError, OpenOptions, Result, ZeroMode,
+    chain, open, open_qcow2,
 };
 
 /// Bytes compared at a time; a multiple of every cluster size.
@@ -22,8 +22,14 @@ const PIECE: u64 = 2 << 20;
 pub struct NewBacking<'a> {
     /// Its name, as it will stand in the image.
     pub name: &'a str,
-    /// Its format.
-    pub format: Option<Format>,
+    /// Its format, as it will stand in the image.
+    pub format: Option<&'a str>,
+}
+
+/// What was, and what will be, below the overlay.
+struct Backings {
+    old: Option<Arc<dyn Image>>,
+    new: Option<Arc<dyn Image>>,
 }
 
 /// Gives the image at `path` another backing image, or none, and changes nothing that the guest
@@ -39,7 +45,9 @@ pub fn rebase(
         .filter(|new| !new.name.is_empty())
         .map(|new| open_new(path, options, new))
         .transpose()?;
-    let done = copy_what_differs(&image, new.as_ref(), progress)
+    let old = image.replace_backing(new.clone());
+    let backings = Backings { old, new };
+    let done = copy_what_differs(&image, &backings, progress)
         .and_then(|()| image.close())
         .and_then(|()| record(&mut image, backing));
     done.map_err(|e| e.in_file(path))
@@ -62,7 +70,7 @@ pub fn rename_backing(
 fn record(image: &mut Qcow2, backing: Option<NewBacking<'_>>) -> Result<()> {
     let backing = backing.filter(|new| !new.name.is_empty());
     image.set_backing(backing.map(|new| {
-        let format = new.format.map(|format| format.name().as_bytes());
+        let format = new.format.map(str::as_bytes);
         (new.name.as_bytes(), format)
     }))
 }
@@ -74,8 +82,13 @@ fn open_new(
     new: NewBacking<'_>,
 ) -> Result<Arc<dyn Image>, ImageError> {
     let file = chain::resolve(new.name.as_bytes(), Some(path), BackingPolicy::Any)?;
+    let format = new.format.map(|name| {
+        Format::from_name(name).ok_or_else(|| {
+            ImageError::new(ErrorKind::Unsupported, format!("unknown format \"{name}\""))
+        })
+    });
     let options = OpenOptions {
-        format: new.format,
+        format: format.transpose()?,
         read_only: true,
         secrets: options.secrets.below(),
         ..options.clone()
@@ -83,18 +96,21 @@ fn open_new(
     open(&file, &options)
 }
 
+/// Writes into `image`, which is over `new` already, what it showed over `old` and does not show
+/// now.
 fn copy_what_differs(
     image: &Qcow2,
-    new: Option<&Arc<dyn Image>>,
+    backings: &Backings,
     progress: &mut dyn FnMut(u64),
 ) -> Result<()> {
+    let (old, new) = (backings.old.as_ref(), backings.new.as_ref());
     let cluster = buffer_len(image.geometry().cluster_size());
     let (mut shown, mut below) = (zeroed(PIECE), zeroed(PIECE));
     let mut at = 0;
     while at < image.size() {
         let extent = image.extent(at, image.size() - at)?;
         let own = extent.depth == 0 && extent.kind != ExtentKind::Unallocated;
-        let nothing = extent.kind.reads_zero() && new.is_none_or(|new| is_zero_run(new, &extent));
+        let nothing = extent.kind.reads_zero() && old.is_none_or(|old| is_zero_run(old, &extent));
         if own || nothing {
             at += extent.length;
             progress(at);
@@ -103,8 +119,8 @@ fn copy_what_differs(
         // Up to the next multiple, so that later pieces are whole clusters.
         let len = buffer_len(extent.length.min(PIECE - at % PIECE));
         let (shown, below) = (shown.split_at_mut(len).0, below.split_at_mut(len).0);
-        image.read_at(shown, at)?;
-        read_new(new, below, at)?;
+        read_from(old, shown, at)?;
+        read_from(new, below, at)?;
         let first = cluster - buffer_len(at % cluster as u64);
         let mut offset = at;
         let (mut shown, mut below): (&[u8], &[u8]) = (shown, below);
@@ -141,14 +157,14 @@ fn write_unit(image: &Qcow2, data: &[u8], at: u64) -> Result<()> {
     }
 }
 
-/// Fills `buf` from the new backing image; zeros past its end.
-fn read_new(new: Option<&Arc<dyn Image>>, buf: &mut [u8], at: u64) -> Result<()> {
-    let there = new.map_or(0, |new| new.size().saturating_sub(at));
+/// Fills `buf` from a backing image; zeros past its end, or without one.
+fn read_from(backing: Option<&Arc<dyn Image>>, buf: &mut [u8], at: u64) -> Result<()> {
+    let there = backing.map_or(0, |backing| backing.size().saturating_sub(at));
     let there = there.min(buf.len() as u64);
     let (inside, past) = buf.split_at_mut(buffer_len(there));
     past.fill(0);
-    match new {
-        Some(new) if !inside.is_empty() => new.read_at(inside, at),
+    match backing {
+        Some(backing) if !inside.is_empty() => backing.read_at(inside, at),
         _ => Ok(()),
     }
 }

@@ -286,13 +286,17 @@ fn a_rebased_overlay_shows_the_same() {
         other[100_000..200_000].fill(7);
         std::fs::write(scratch.path("other"), other).unwrap();
         create(&file, row, Some("base"));
+        // Zeros below that the next backing image does not have.
+        let mut base = base;
+        base[..SIZE as usize / 4].fill(0);
+        std::fs::write(scratch.path("base"), &base).unwrap();
         scribble(&file, &mut random, SIZE);
         let before = contents(&file, &OpenOptions::default());
         let long = format!("./{}other", "./".repeat(100));
         for name in ["other", "", "base", &long] {
             let new = NewBacking {
                 name,
-                format: Some(Format::Raw),
+                format: Some("raw"),
             };
             let options = OpenOptions::default();
             let done = patiently(|| rebase(&file, &options, Some(new), &mut |_| {}));

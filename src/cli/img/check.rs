@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::Outcome;
 use super::super::program::Program;
 use super::info::Output;
+use super::json;
 use super::options::{Opening, Use, format};
 use crate::image::qcow2::check::Report;
 use crate::image::qcow2::repair::Repair;
@@ -65,7 +66,7 @@ impl Check {
             return Ok(ExitCode::from(63));
         };
         match self.output {
-            Output::Json => println!("{:#}", self.json(&report)),
+            Output::Json => println!("{}", json::text(&self.json(&report))),
             Output::Human if self.quiet => {}
             Output::Human => print!("{}", human(&report)),
         }
@@ -79,14 +80,9 @@ impl Check {
     fn json(&self, report: &Report) -> Value {
         let mut object = Map::new();
         let mut always = |key: &str, value: Value| object.insert(key.to_owned(), value);
-        always(
-            "filename",
-            json!(Escaped(self.file.as_os_str().as_encoded_bytes()).to_string()),
-        );
-        always("format", json!("qcow2"));
-        always("check-errors", json!(0));
         always("image-end-offset", json!(report.image_end));
         always("total-clusters", json!(report.total_clusters));
+        always("check-errors", json!(0));
         let nonzero = [
             ("corruptions", report.corruptions),
             ("leaks", report.leaks),
@@ -99,6 +95,9 @@ impl Check {
         for (key, value) in nonzero.into_iter().filter(|&(_, value)| value != 0) {
             object.insert(key.to_owned(), json!(value));
         }
+        let file = Escaped(self.file.as_os_str().as_encoded_bytes()).to_string();
+        object.insert("filename".to_owned(), json!(file));
+        object.insert("format".to_owned(), json!("qcow2"));
         Value::Object(object)
     }
 }

@@ -26,6 +26,12 @@ pub(super) struct Compare {
     /// Say nothing.
     #[arg(short = 'q', long)]
     quiet: bool,
+    /// Accepted for the sake of scripts: how the images are cached.
+    #[arg(short = 'T', value_name = "CACHE")]
+    cache: Option<String>,
+    /// Show how far it is: nothing is shown, a comparison is quick.
+    #[arg(short = 'p', long)]
+    progress: bool,
     #[command(flatten)]
     opening: Opening,
     /// The first image.
@@ -46,23 +52,29 @@ impl Compare {
         let open = |name, format| self.opening.reading(name, format, program)?.open();
         let first = open(&self.first, self.first_format)?;
         let second = open(&self.second, self.second_format)?;
-        if first.size() != second.size() {
-            if self.strict {
-                self.say("Strict mode: Image size mismatch!");
-                return Ok(ExitCode::from(1));
-            }
+        let mismatch = first.size() != second.size();
+        if mismatch && self.strict {
+            self.say("Strict mode: Image size mismatch!");
+            return Ok(ExitCode::from(1));
+        }
+        let found = compare(&*first, &*second)?;
+        if mismatch && !matches!(found, Comparison::ContentAt(_)) {
             self.say("Warning: Image size mismatch!");
         }
-        let (text, code) = match compare(&*first, &*second)? {
+        let (text, code) = match found {
             Comparison::Same => ("Images are identical.".to_owned(), 0),
             Comparison::ContentAt(at) => (format!("Content mismatch at offset {at}!"), 1),
-            Comparison::RestAt(at) => (
-                format!("Content mismatch at offset {at}, past the end of the shorter image!"),
-                1,
-            ),
+            Comparison::RestAt(at) => (self.past_end(at, program), 1),
         };
         self.say(&text);
         Ok(ExitCode::from(code))
+    }
+
+    fn past_end(&self, at: u64, program: Program) -> String {
+        match program.is_qemu() {
+            true => format!("Content mismatch at offset {at}!"),
+            false => format!("Content mismatch at offset {at}, past the end of the shorter image!"),
+        }
     }
 
     fn say(&self, text: &str) {

@@ -1,7 +1,9 @@
 //! `cowbox img convert`
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,8 +12,8 @@ use super::super::program::Program;
 use super::options::{NewImage, Opening, format};
 use super::progress::Progress;
 use super::size;
-use crate::image::convert::{ConvertOptions, Storing, convert};
-use crate::image::{self, Format};
+use crate::image::convert::{ConvertOptions, Storing, TargetContents, convert};
+use crate::image::{Format, Image};
 
 /// Copy an image into another format.
 #[derive(Debug, Args)]
@@ -20,59 +22,188 @@ pub(super) struct Convert {
     #[arg(short = 'c', long)]
     compress: bool,
     /// Format of the source.
-    #[arg(short = 'f', value_parser = format)]
+    #[arg(short = 'f', long, value_parser = format)]
     source_format: Option<Format>,
     /// Format of the target.
-    #[arg(short = 'O', default_value = "raw", value_parser = format)]
+    #[arg(short = 'O', long, default_value = "raw", value_parser = format)]
     target_format: Format,
     /// Options of the target's format, such as cluster_size=64k,compat=1.1.
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
+    /// Backing image of the target: only what the source itself holds is copied.
+    #[arg(short = 'B', long = "backing", value_name = "BASE")]
+    backing: Option<String>,
+    /// Format of the backing image.
+    #[arg(short = 'F', long = "backing-fmt", value_name = "FMT")]
+    backing_format: Option<String>,
+    /// Copy this internal snapshot of the source.
+    #[arg(short = 'l', value_name = "SNAPSHOT")]
+    snapshot: Option<String>,
+    /// Write into a target that exists.
+    #[arg(short = 'n')]
+    no_create: bool,
+    /// The target that exists reads as zeros.
+    #[arg(long)]
+    target_is_zero: bool,
     /// Do not write runs of zeros of this many bytes; 0 writes everything.
-    #[arg(short = 'S', value_name = "SIZE", default_value = "4k", value_parser = size::parse)]
-    sparse: u64,
+    #[arg(short = 'S', value_name = "SIZE", value_parser = size::parse)]
+    sparse: Option<u64>,
+    /// Accepted for the sake of scripts: how many requests at a time.
+    #[arg(short = 'm', value_name = "REQUESTS")]
+    parallel: Option<u32>,
+    /// Accepted for the sake of scripts: the order of writes is free in any case.
+    #[arg(short = 'W')]
+    out_of_order: bool,
+    /// Accepted for the sake of scripts.
+    #[arg(short = 'C')]
+    copy_range: bool,
+    /// Accepted for the sake of scripts: when writes become durable. They are at the end.
+    #[arg(short = 't', value_name = "CACHE")]
+    cache: Option<String>,
+    /// Accepted for the sake of scripts.
+    #[arg(short = 'T', value_name = "CACHE")]
+    source_cache: Option<String>,
+    /// Accepted for the sake of scripts: the most bytes a second.
+    #[arg(short = 'r', value_name = "RATE")]
+    rate_limit: Option<String>,
     /// Show how far it is.
     #[arg(short = 'p', long)]
     progress: bool,
+    /// Say nothing.
+    #[arg(short = 'q', long)]
+    quiet: bool,
     #[command(flatten)]
     opening: Opening,
-    /// The image to copy.
-    source: PathBuf,
-    /// The image to make.
-    target: PathBuf,
+    /// The images to copy, one behind the other, and the image to make.
+    #[arg(required = true, num_args = 2..)]
+    files: Vec<PathBuf>,
 }
 
 impl Convert {
     pub(super) fn run(self, program: Program) -> Outcome {
-        let mut new = NewImage::parse(&self.options)?;
-        new.encrypt_with(&self.opening.named_secrets()?)?;
-        if new.backing_file.is_some() {
-            return Err("a target with a backing file is not supported".into());
+        let Some((target, sources)) = self.files.split_last() else {
+            return Err("Must specify image file name".into());
+        };
+        self.check(sources.len(), program)?;
+        let sources = self.open_sources(sources, program)?;
+        let size = sources.iter().map(|source| source.size()).sum();
+        let target = self.open_target(target, size, program)?;
+        if target.size() < size {
+            return Err("output file is smaller than input file".into());
         }
-        let source = self
-            .opening
-            .reading(&self.source, self.source_format, program)?
-            .open()?;
-        new.options.size = source.size();
-        image::create(&self.target, self.target_format, &new.options)?;
-        let mut target = self
-            .opening
-            .writing(&self.target, Some(self.target_format), program)?;
-        let directory = self.target.parent().unwrap_or(Path::new(""));
-        target.options = new.open_with(directory, target.options);
-        let target = target.open()?;
-        let storing = if self.compress {
-            Storing::Compressed
-        } else {
-            Storing::Plain
-        };
-        let options = ConvertOptions {
-            sparse: self.sparse,
-            storing,
-        };
-        let mut progress = Progress::new(self.progress, source.size());
-        convert(&*source, &*target, options, &mut |done| progress.at(done))?;
+        let mut options = self.options(target.backing().is_some());
+        let mut progress = Progress::new(self.progress, size);
+        for source in sources {
+            let before = options.offset;
+            convert(&*source, &*target, options, &mut |done| {
+                progress.at(before + done);
+            })?;
+            options.offset += source.size();
+        }
         progress.end();
         Ok(ExitCode::SUCCESS)
     }
+
+    fn check(&self, sources: usize, program: Program) -> Result<(), String> {
+        let why = if self.copy_range && self.compress {
+            "Cannot enable copy offloading when -c is used"
+        } else if self.copy_range && self.sparse.is_some() {
+            "Cannot enable copy offloading when -S is used"
+        } else if self.no_create && !self.options.is_empty() && program.is_qemu() {
+            eprintln!(
+                "{}: -o has no effect when skipping image creation",
+                program.name()
+            );
+            return Ok(());
+        } else if self.target_is_zero && !self.no_create {
+            "--target-is-zero requires use of -n flag"
+        } else if self.target_is_zero && self.backing.is_some() {
+            "Cannot use --target-is-zero when the destination image has a backing file"
+        } else if self.compress && self.target_format != Format::Qcow2 {
+            "Compression not supported for this file format"
+        } else if self.backing.is_some() && sources > 1 {
+            "Having a backing file for the target makes no sense when concatenating multiple \
+             input images"
+        } else if self.snapshot.is_some() && sources > 1 {
+            "No support for concatenating multiple snapshot"
+        } else {
+            return Ok(());
+        };
+        Err(why.to_owned())
+    }
+
+    fn open_sources(
+        &self,
+        files: &[PathBuf],
+        program: Program,
+    ) -> Result<Vec<Arc<dyn Image>>, Box<dyn Error>> {
+        let open = |file: &PathBuf| {
+            let mut source = self.opening.reading(file, self.source_format, program)?;
+            source.options.snapshot = self.snapshot.as_deref().map(snapshot_name);
+            source.open()
+        };
+        files.iter().map(open).collect()
+    }
+
+    /// The target, made new unless `-n` says that it exists.
+    fn open_target(
+        &self,
+        target: &Path,
+        size: u64,
+        program: Program,
+    ) -> Result<Arc<dyn Image>, Box<dyn Error>> {
+        if self.no_create {
+            return self
+                .opening
+                .writing(target, Some(self.target_format), program)?
+                .open();
+        }
+        let mut new = NewImage::parse(&self.options)?;
+        let backing = self.backing.clone().or(new.backing_file.take());
+        let backing_format = self.backing_format.clone().or(new.backing_format.take());
+        if let Some(base) = backing {
+            let Some(format) = backing_format else {
+                return Err(match program.is_qemu() {
+                    true => "Use of backing file requires explicit backing format".to_owned(),
+                    false => format!(
+                        "the format of backing file \"{}\" is not guessed; add -F raw or -F qcow2",
+                        base.escape_debug()
+                    ),
+                }
+                .into());
+            };
+            new.options.backing = Some((base, format));
+        }
+        if self.compress && new.has_preallocation() {
+            return Err("Compression and preallocation not supported at the same time".into());
+        }
+        new.options.size = size;
+        new.create(target, self.target_format, &self.opening, program)
+    }
+
+    fn options(&self, backed: bool) -> ConvertOptions {
+        let default = ConvertOptions::default();
+        ConvertOptions {
+            sparse: self.sparse.unwrap_or(default.sparse),
+            storing: match self.compress {
+                true => Storing::Compressed,
+                false => Storing::Plain,
+            },
+            target: match (self.no_create, backed) {
+                (true, _) if self.target_is_zero => TargetContents::New,
+                (true, _) => TargetContents::Existing,
+                (false, true) => TargetContents::Backed,
+                (false, false) => TargetContents::New,
+            },
+            ..default
+        }
+    }
+}
+
+/// The snapshot that `-l` names: an identifier or a name, also as `snapshot.name=…`.
+fn snapshot_name(text: &str) -> Vec<u8> {
+    let keyed = ["snapshot.name=", "snapshot.id="]
+        .iter()
+        .find_map(|key| text.strip_prefix(key));
+    keyed.unwrap_or(text).as_bytes().to_vec()
 }

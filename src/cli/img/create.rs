@@ -1,5 +1,6 @@
 //! `cowbox img create`
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -7,12 +8,11 @@ use clap::Args;
 
 use super::super::Outcome;
 use super::super::program::Program;
-use super::options::{NewImage, format};
-use super::secrets::NamedSecrets;
-use super::size;
-use crate::image::qcow2::create::{CreateOptions, Encryption, L2Entries, RefcountUpdates};
+use super::options::{NewImage, Opening, format};
+use super::{qemu_text, size};
+use crate::image::qcow2::create::{DataFileContents, L2Entries, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
-use crate::image::{self, BackingPolicy, Format, OpenOptions};
+use crate::image::{self, BackingPolicy, Format};
 
 /// Make a new image.
 #[derive(Debug, Args)]
@@ -32,12 +32,11 @@ pub(super) struct Create {
     /// Options of the format, such as cluster_size=64k,compat=1.1.
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
-    /// A password under a name: secret,id=NAME,data=TEXT or secret,id=NAME,file=PATH.
-    #[arg(long = "object", value_name = "OBJECT")]
-    objects: Vec<String>,
     /// Say nothing.
     #[arg(short = 'q', long)]
     quiet: bool,
+    #[command(flatten)]
+    opening: Opening,
     /// The file.
     file: PathBuf,
     /// Length of the disk; without it, that of the backing image.
@@ -46,9 +45,8 @@ pub(super) struct Create {
 }
 
 impl Create {
-    pub(super) fn run(self, _: Program) -> Outcome {
+    pub(super) fn run(self, program: Program) -> Outcome {
         let mut new = NewImage::parse(&self.options)?;
-        new.encrypt_with(&NamedSecrets::parse(&self.objects)?)?;
         let backing = self.backing.clone().or(new.backing_file.take());
         let backing_format = self.backing_format.clone().or(new.backing_format.take());
         let mut size = self
@@ -58,61 +56,109 @@ impl Create {
             if self.format != Format::Qcow2 {
                 return Err("only qcow2 images have backing files; add -f qcow2".into());
             }
-            let Some(base_format) = backing_format else {
-                return Err(format!(
-                    "the format of backing file \"{}\" is not guessed; add -F raw or -F qcow2",
-                    base.escape_debug()
-                )
-                .into());
-            };
             if !self.unsafe_backing {
-                let found = self.backing_size(&base, format(&base_format)?)?;
+                let found = self.backing_size(&base, backing_format.as_deref(), program)?;
                 size = size.or(Some(found));
             }
+            let Some(base_format) = backing_format else {
+                return Err(self.missing_format(&base, program).into());
+            };
             new.options.backing = Some((base, base_format));
         }
-        new.options.size = size.ok_or("the size of the new image is missing")?;
-        image::create(&self.file, self.format, &new.options)?;
+        let missing = match program.is_qemu() {
+            true => "Image creation needs a size parameter",
+            false => "the size of the new image is missing",
+        };
+        new.options.size = size.ok_or_else(|| self.of_file(missing, program))?;
         if !self.quiet {
-            println!("{}", self.summary(&new.options));
+            println!("{}", self.summary(&new));
         }
+        new.create(&self.file, self.format, &self.opening, program)?
+            .close()?;
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The length of the backing image, which the user named and which may lie anywhere.
-    fn backing_size(&self, base: &str, format: Format) -> image::Result<u64> {
-        let directory = self.file.parent().unwrap_or(Path::new(""));
-        let options = OpenOptions {
-            backing: BackingPolicy::Any,
-            ..OpenOptions::read_only()
-        };
-        let path = directory.join(base);
-        Ok(image::open(&path, &options.with_format(Some(format)))?.size())
+    /// A text of QEMU's with the file in front.
+    fn of_file(&self, text: &str, program: Program) -> String {
+        match program.is_qemu() {
+            true => format!("{}: {text}", self.file.display()),
+            false => text.to_owned(),
+        }
     }
 
-    fn summary(&self, options: &CreateOptions) -> String {
+    fn missing_format(&self, base: &str, program: Program) -> String {
+        let ours = format!(
+            "the format of backing file \"{}\" is not guessed; add -F raw or -F qcow2",
+            base.escape_debug()
+        );
+        match program.is_qemu() {
+            true => self.of_file("Backing file specified without backing format", program),
+            false => ours,
+        }
+    }
+
+    /// The length of the backing image, which the user named and which may lie anywhere.
+    fn backing_size(
+        &self,
+        base: &str,
+        format_name: Option<&str>,
+        program: Program,
+    ) -> Result<u64, Box<dyn Error>> {
+        let format = match format_name {
+            Some(name) => Some(format(name)?),
+            None if program.is_qemu() => None,
+            None => return Err(self.missing_format(base, program).into()),
+        };
+        let directory = self.file.parent().unwrap_or(Path::new(""));
+        let mut source = self.opening.reading(Path::new(base), format, program)?;
+        source.path = directory.join(&source.path);
+        source.options.backing = BackingPolicy::Any;
+        let opened = image::open(&source.path, &source.options);
+        let opened = opened.map_err(|error| match program.is_qemu() {
+            true => {
+                let why = qemu_text::of_opening(&error, &source.path);
+                let text = format!("{why}\nCould not open backing image.");
+                Box::<dyn Error>::from(self.of_file(&text, program))
+            }
+            false => error.into(),
+        });
+        Ok(opened?.size())
+    }
+
+    fn summary(&self, new: &NewImage) -> String {
+        let options = &new.options;
         let file = self.file.display();
         let mut line = format!("Formatting '{file}', fmt={}", self.format);
+        if self.format == Format::Qcow2 {
+            line += &new.encryption_text();
+            line += &format!(
+                " cluster_size={} extended_l2={}",
+                options.cluster_size,
+                match options.entries {
+                    L2Entries::Standard => "off",
+                    L2Entries::Extended => "on",
+                }
+            );
+        }
+        if let Some(preallocation) = new.preallocation() {
+            line += &format!(" preallocation={}", preallocation.name());
+        }
         if self.format == Format::Raw {
             return format!("{line} size={}", options.size);
         }
-        match &options.encryption {
-            Encryption::None => {}
-            Encryption::Aes => line += " encrypt.format=aes",
-            Encryption::Luks(_) => line += " encrypt.format=luks",
-        }
         line += &format!(
-            " cluster_size={} extended_l2={} compression_type={} size={}",
-            options.cluster_size,
-            match options.entries {
-                L2Entries::Standard => "off",
-                L2Entries::Extended => "on",
-            },
+            " compression_type={} size={}",
             options.compression.name(),
             options.size
         );
         if let Some((base, format)) = &options.backing {
             line += &format!(" backing_file={} backing_fmt={format}", base.escape_debug());
+        }
+        if let Some(file) = &options.data_file {
+            line += &format!(" data_file={}", file.name.escape_debug());
+            if file.contents == DataFileContents::Raw {
+                line += " data_file_raw=on";
+            }
         }
         if options.version == Version::V2 {
             line += " compat=0.10";

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::Outcome;
 use super::super::program::Program;
+use super::json::text;
 use super::options::{Opening, format};
 use super::{size, snapshot_list};
 use crate::image::info::{Info as Facts, Qcow2Facts, chain, info};
-use crate::image::{Escaped, Format};
+use crate::image::{ErrorKind, Escaped, Format};
 
 /// Show what an image is.
 #[derive(Debug, Args)]
@@ -47,18 +48,24 @@ impl Info {
             true => chain(&source.path, &source.options),
             false => info(&source.path, &source.options).map(|facts| vec![facts]),
         }
-        .map_err(|e| source.cannot_open(e))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::Refused if program.is_qemu() && error.detail().contains("is a loop") => {
+                let file = error.file().unwrap_or(&source.path).display();
+                format!("Backing file '{file}' creates an infinite loop.").into()
+            }
+            _ => source.cannot_open(error),
+        })?;
         match (self.output, self.backing_chain) {
             (Output::Human, _) => {
                 let texts: Vec<String> = images.iter().map(human).collect();
                 print!("{}", texts.join("\n"));
             }
             (Output::Json, true) => {
-                println!("{:#}", Value::Array(images.iter().map(json).collect()));
+                println!("{}", text(&Value::Array(images.iter().map(json).collect())));
             }
             (Output::Json, false) => images
                 .iter()
-                .for_each(|facts| println!("{:#}", json(facts))),
+                .for_each(|facts| println!("{}", text(&json(facts)))),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -85,7 +92,12 @@ fn human(facts: &Facts) -> String {
     }
     text += &format!("cluster_size: {}\n", qcow2.cluster_size);
     if let Some(name) = &qcow2.backing_name {
-        text += &format!("backing file: {}\n", Escaped(name));
+        text += &format!("backing file: {}", Escaped(name));
+        let full = full_name(facts, name);
+        if full != Escaped(name).to_string() {
+            text += &format!(" (actual path: {full})");
+        }
+        text += "\n";
     }
     if let Some(format) = &qcow2.backing_format {
         text += &format!("backing file format: {}\n", Escaped(format));
@@ -116,59 +128,63 @@ pub(super) fn specific_text(qcow2: &Qcow2Facts) -> String {
     text
 }
 
+/// The fields in the order in which qemu-img prints them.
 fn json(facts: &Facts) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
-    put("filename", json!(shown(&facts.path)));
-    put("format", json!(facts.format.name()));
+    let qcow2 = facts.qcow2.as_ref();
+    if let Some(qcow2) = qcow2.filter(|qcow2| !qcow2.snapshots.is_empty()) {
+        put("snapshots", Value::Array(snapshots_json(qcow2)));
+    }
+    if let Some(format) = qcow2.and_then(|qcow2| qcow2.backing_format.as_deref()) {
+        put(
+            "backing-filename-format",
+            json!(Escaped(format).to_string()),
+        );
+    }
     put("virtual-size", json!(facts.size));
-    put("actual-size", json!(facts.occupied));
-    put(
-        "dirty-flag",
-        json!(facts.qcow2.as_ref().is_some_and(|qcow2| qcow2.dirty)),
-    );
-    if let Some(qcow2) = &facts.qcow2 {
+    put("filename", json!(shown(&facts.path)));
+    if let Some(qcow2) = qcow2 {
         put("cluster-size", json!(qcow2.cluster_size));
+    }
+    put("format", json!(facts.format.name()));
+    put("actual-size", json!(facts.occupied));
+    if let Some(qcow2) = qcow2 {
         if qcow2.encrypted {
             put("encrypted", json!(true));
         }
+        let specific = json!({ "type": "qcow2", "data": specific(qcow2) });
+        put("format-specific", specific);
         if let Some(name) = &qcow2.backing_name {
-            let name = Escaped(name).to_string();
-            let directory = facts.path.parent().unwrap_or(Path::new(""));
-            put(
-                "full-backing-filename",
-                json!(shown(&directory.join(&name))),
-            );
-            put("backing-filename", json!(name));
+            put("full-backing-filename", json!(full_name(facts, name)));
+            put("backing-filename", json!(Escaped(name).to_string()));
         }
-        if let Some(format) = &qcow2.backing_format {
-            put(
-                "backing-filename-format",
-                json!(Escaped(format).to_string()),
-            );
-        }
-        if !qcow2.snapshots.is_empty() {
-            put("snapshots", Value::Array(snapshots_json(qcow2)));
-        }
-        put(
-            "format-specific",
-            json!({ "type": "qcow2", "data": specific(qcow2) }),
-        );
     }
+    put("dirty-flag", json!(qcow2.is_some_and(|qcow2| qcow2.dirty)));
     Value::Object(object)
+}
+
+/// The backing name as it is looked for: seen from where the program runs.
+fn full_name(facts: &Facts, name: &[u8]) -> String {
+    let directory = facts.path.parent().unwrap_or(Path::new(""));
+    shown(&directory.join(Escaped(name).to_string()))
 }
 
 fn snapshots_json(qcow2: &Qcow2Facts) -> Vec<Value> {
     let one = |snapshot: &crate::image::qcow2::snapshot::Snapshot| {
-        json!({
-            "id": Escaped(&snapshot.id).to_string(),
-            "name": Escaped(&snapshot.name).to_string(),
-            "vm-state-size": snapshot.vm_state_size,
-            "date-sec": snapshot.date.0,
-            "date-nsec": snapshot.date.1,
-            "vm-clock-sec": snapshot.vm_clock / 1_000_000_000,
-            "vm-clock-nsec": snapshot.vm_clock % 1_000_000_000,
-        })
+        let mut object = Map::new();
+        let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+        if let Some(instructions) = snapshot.instructions {
+            put("icount", json!(instructions));
+        }
+        put("vm-clock-nsec", json!(snapshot.vm_clock % 1_000_000_000));
+        put("name", json!(Escaped(&snapshot.name).to_string()));
+        put("date-sec", json!(snapshot.date.0));
+        put("date-nsec", json!(snapshot.date.1));
+        put("vm-clock-sec", json!(snapshot.vm_clock / 1_000_000_000));
+        put("id", json!(Escaped(&snapshot.id).to_string()));
+        put("vm-state-size", json!(snapshot.vm_state_size));
+        Value::Object(object)
     };
     qcow2.snapshots.iter().map(one).collect()
 }
@@ -178,9 +194,11 @@ fn specific(qcow2: &Qcow2Facts) -> Value {
     let mut put = |key: &str, value: Value| data.insert(key.to_owned(), value);
     put("compat", json!(qcow2.compat));
     put("compression-type", json!(qcow2.compression));
-    put("refcount-bits", json!(qcow2.refcount_bits));
     if qcow2.compat != "0.10" {
         put("lazy-refcounts", json!(qcow2.lazy_refcounts));
+    }
+    put("refcount-bits", json!(qcow2.refcount_bits));
+    if qcow2.compat != "0.10" {
         put("corrupt", json!(qcow2.corrupt));
         put("extended-l2", json!(qcow2.extended_l2));
     }

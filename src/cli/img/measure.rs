@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::Outcome;
 use super::super::program::Program;
 use super::info::Output;
+use super::json::text;
 use super::options::{NewImage, Opening, format};
 use super::size;
 use crate::image::Format;
@@ -83,7 +84,7 @@ impl Measure {
                 if bitmaps {
                     object["bitmaps"] = json!(0);
                 }
-                println!("{object:#}");
+                println!("{}", text(&object));
             }
         }
         Ok(ExitCode::SUCCESS)

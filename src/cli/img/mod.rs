@@ -10,6 +10,7 @@ mod create;
 mod dd;
 mod info;
 mod io;
+mod json;
 mod keys;
 mod map;
 mod measure;

@@ -2,20 +2,25 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::super::program::Program;
 use super::secrets::NamedSecrets;
 use super::source::{self, Source};
-use super::{keys, size};
+use super::{keys, preallocation, qemu_text, size};
+use crate::image::qcow2::address::GuestOffset;
 use crate::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
 use crate::image::qcow2::crypt::luks::LuksOptions;
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
-use crate::image::{BackingPolicy, Format, Guessing, OpenOptions, Secret, Secrets, Sharing};
+use crate::image::qcow2::preallocate::Preallocation;
+use crate::image::{
+    self, BackingPolicy, Format, Guessing, Image, OpenOptions, Secret, Secrets, Sharing,
+};
 
 /// How an image that exists is opened.
 #[derive(Debug, Clone, Args)]
@@ -33,8 +38,8 @@ pub(super) struct Opening {
     #[arg(long)]
     backing_any: bool,
     /// Format of backing files where the image does not record it.
-    #[arg(long, value_name = "FMT", value_parser = format)]
-    backing_format: Option<Format>,
+    #[arg(long = "backing-format", value_name = "FMT", value_parser = format)]
+    unrecorded_format: Option<Format>,
     /// File whose first line is the password of an encrypted image.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -111,7 +116,7 @@ impl Opening {
                 true => Guessing::Allowed,
                 false => Guessing::Refused,
             },
-            backing_format: self.backing_format,
+            backing_format: self.unrecorded_format,
             secrets: self.secrets()?,
             ..OpenOptions::default()
         })
@@ -159,9 +164,75 @@ pub(super) struct NewImage {
     data_file: Option<String>,
     /// `data_file_raw`
     data_file_raw: bool,
+    /// `preallocation`
+    preallocation: Option<Preallocation>,
+    /// Whether `encryption=on` was said, the older form of `encrypt.format=aes`.
+    legacy_encryption: bool,
 }
 
 impl NewImage {
+    /// Makes the image and opens it for writing.
+    pub(super) fn create(
+        mut self,
+        file: &Path,
+        format: Format,
+        opening: &Opening,
+        program: Program,
+    ) -> Result<Arc<dyn Image>, Box<dyn Error>> {
+        self.encrypt_with(&opening.named_secrets()?)?;
+        let mut target = opening.writing(file, Some(format), program)?;
+        let directory = target.path.parent().unwrap_or(Path::new(""));
+        target.options = self.open_with(directory, target.options.clone());
+        let (options, path) = (&self.options, &target.path);
+        let created = image::create(path, format, options);
+        created.map_err(|error| qemu_text::of_creation(error, path, program))?;
+        let preallocation = self.preallocation.unwrap_or_default();
+        if preallocation == Preallocation::Off {
+            return target.open();
+        }
+        if self.options.backing.is_some() && self.options.entries == L2Entries::Standard {
+            return Err(
+                "Backing file and preallocation can only be used at the same time if \
+                        extended_l2 is enabled"
+                    .into(),
+            );
+        }
+        if format == Format::Raw {
+            image::resize(path, &target.options, 0, Preallocation::Off)?;
+            image::resize(path, &target.options, options.size, preallocation)?;
+            return target.open();
+        }
+        let image = target.open()?;
+        if let Some(qcow2) = image.as_qcow2() {
+            let end = GuestOffset(image.size());
+            qcow2.preallocate(GuestOffset(0), end, preallocation)?;
+            image.close()?;
+        }
+        Ok(image)
+    }
+
+    /// Whether space is to be there before it is written to.
+    pub(super) fn has_preallocation(&self) -> bool {
+        self.preallocation
+            .is_some_and(|how| how != Preallocation::Off)
+    }
+
+    /// The preallocation that was asked for, if one was.
+    pub(super) fn preallocation(&self) -> Option<Preallocation> {
+        self.preallocation
+    }
+
+    /// What a summary says about encryption.
+    pub(super) fn encryption_text(&self) -> String {
+        if self.legacy_encryption {
+            return " encryption=on".to_owned();
+        }
+        let pairs = self.encrypt.iter();
+        pairs
+            .map(|(key, value)| format!(" encrypt.{key}={}", value.escape_debug()))
+            .collect()
+    }
+
     /// Reads `-o` lists: `key=value` pairs with commas between them, a comma in a value doubled.
     pub(super) fn parse(lists: &[String]) -> Result<Self, String> {
         let mut new = Self::default();
@@ -175,9 +246,9 @@ impl NewImage {
     }
 
     /// What the options `encrypt.…` mean together, with the passwords that `--object` names.
-    pub(super) fn encrypt_with(&mut self, secrets: &NamedSecrets) -> Result<(), Box<dyn Error>> {
+    fn encrypt_with(&mut self, secrets: &NamedSecrets) -> Result<(), Box<dyn Error>> {
         let (mut format, mut others) = (None, Vec::new());
-        for (key, value) in std::mem::take(&mut self.encrypt) {
+        for (key, value) in self.encrypt.clone() {
             match &*key {
                 "format" => format = Some(value),
                 "key-secret" => self.secret = Some(secrets.get(&value)?.clone()),
@@ -203,7 +274,7 @@ impl NewImage {
     }
 
     /// The options to open the new image with, for its contents.
-    pub(super) fn open_with(&self, directory: &Path, mut options: OpenOptions) -> OpenOptions {
+    fn open_with(&self, directory: &Path, mut options: OpenOptions) -> OpenOptions {
         if let Some(secret) = &self.secret {
             options.secrets = secret.clone().into();
         }
@@ -239,11 +310,16 @@ impl NewImage {
             }
             "lazy_refcounts" if switch(key, value)? => options.refcounts = RefcountUpdates::Lazy,
             "lazy_refcounts" => options.refcounts = RefcountUpdates::InOrder,
-            "encryption" if switch(key, value)? => options.encryption = Encryption::Aes,
-            "encryption" => options.encryption = Encryption::None,
+            "encryption" if switch(key, value)? => {
+                self.legacy_encryption = true;
+                self.encrypt.push(("format".to_owned(), "aes".to_owned()));
+            }
+            "encryption" => self.encrypt.clear(),
+            // How a file system lays the file out is left to it.
+            "extent_size_hint" | "nocow" => {}
             "backing_file" => self.backing_file = Some(value.to_owned()),
             "backing_fmt" => self.backing_format = Some(value.to_owned()),
-            "preallocation" if value == "off" => {}
+            "preallocation" => self.preallocation = Some(preallocation(value)?),
             "data_file" => self.data_file = Some(value.to_owned()),
             "data_file_raw" => self.data_file_raw = switch(key, value)?,
             "compression_type" => {

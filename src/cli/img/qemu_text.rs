@@ -33,10 +33,127 @@ pub(super) fn of_error(error: &ImageError) -> String {
     of_number(number(error))
 }
 
+/// The failure to make the image at `path`, in the words of the program that this one is.
+pub(super) fn of_creation(error: ImageError, path: &Path, program: Program) -> Box<dyn Error> {
+    if !program.is_qemu() {
+        return error.into();
+    }
+    let why = match error.host_error() {
+        Some(_) => format!(
+            "Could not create '{}': {}",
+            path.display(),
+            of_error(&error)
+        ),
+        None => words(error.detail()),
+    };
+    format!("{}: {why}", path.display()).into()
+}
+
+/// Texts that scripts compare: what ours contains, and what QEMU says.
+const WORDS: [(&str, &str); 22] = [
+    (
+        "is not a power of two between 512",
+        "Cluster size must be a power of two between 512 and 2048k",
+    ),
+    (
+        "is not a power of two of at most 64",
+        "Refcount width must be a power of two and may not exceed 64 bits",
+    ),
+    (
+        "refcount widths other than 16",
+        "Different refcount widths than 16 bits require compatibility level 1.1 or above (use \
+         version=v3 or greater)",
+    ),
+    (
+        "is too big for clusters of",
+        "The image size is too large for file format 'qcow2' (try using a larger cluster size)",
+    ),
+    (
+        "lazy refcounts need",
+        "Lazy refcounts only supported with compatibility level 1.1 and above \
+     (use version=v3 or greater)",
+    ),
+    ("is too small for a disk of", "L1 table is too small"),
+    ("a header of", "qcow2 header exceeds cluster size"),
+    (
+        "does not lie inside the first cluster",
+        "Invalid backing file offset",
+    ),
+    (
+        "reaches past the first cluster",
+        "Header extension too large",
+    ),
+    (
+        "a refcount table of 0 bytes",
+        "Image does not contain a reference count table",
+    ),
+    ("is impossible", "Reference count table too large"),
+    (
+        "the refcount table starts at",
+        "Reference count table offset invalid",
+    ),
+    ("the L1 table of", "Active L1 table too large"),
+    ("the L1 table starts at", "Active L1 table offset invalid"),
+    ("snapshots are too many", "Snapshot table too large"),
+    (
+        "the snapshot table starts at",
+        "Snapshot table offset invalid",
+    ),
+    ("which version 2 does not have", "Unsupported"),
+    (
+        "version 2 with snapshots cannot be resized",
+        "Can't resize a v2 image which has snapshots",
+    ),
+    (
+        "the backing chain is a loop",
+        "Could not open backing file: loop",
+    ),
+    (
+        "the format of backing file",
+        "Backing file specified without backing format",
+    ),
+    (
+        "give its password",
+        "Parameter 'encrypt.key-secret' is required for cipher",
+    ),
+    (
+        "the password is wrong",
+        "Invalid password, cannot unlock any keyslot",
+    ),
+];
+
+/// QEMU's words for one of our texts, or that text.
+fn words(detail: &str) -> String {
+    if let Some((_, features)) = detail.split_once("incompatible features that this version") {
+        return unsupported_features(features);
+    }
+    let known = WORDS.iter().find(|(ours, _)| detail.contains(ours));
+    known.map_or(detail, |(_, theirs)| theirs).to_owned()
+}
+
+/// What QEMU says of features that are not known, from our list of them: `"name" (bit 61)`, or
+/// `bit 61` without a name.
+fn unsupported_features(list: &str) -> String {
+    let list = list.split_once(": ").map_or(list, |(_, list)| list);
+    let mut names: Vec<String> = Vec::new();
+    let mut unnamed = 0u64;
+    for part in list.split(", ") {
+        if let Some(name) = part.strip_prefix('"') {
+            names.push(name.split('"').next().unwrap_or("").to_owned());
+        } else if let Some(Ok(bit)) = part.strip_prefix("bit ").map(str::parse::<u32>) {
+            unnamed |= 1u64.checked_shl(bit).unwrap_or(0);
+        }
+    }
+    if unnamed != 0 {
+        names.push(format!("Unknown incompatible feature: {unnamed:x}"));
+    }
+    format!("Unsupported qcow2 feature(s): {}", names.join(", "))
+}
+
 /// The failure of a change to an open image, in the words of the program that this one is.
 pub(super) fn of_change(error: ImageError, program: Program) -> Box<dyn Error> {
     match program.is_qemu() {
-        true => error.detail().into(),
+        true => words(error.detail()).into(),
         false => error.into(),
     }
 }
@@ -50,7 +167,7 @@ pub(super) fn of_opening(error: &ImageError, opened: &Path) -> String {
             file.display()
         ),
         (_, Some(_)) => format!("Could not open '{}': {}", file.display(), of_error(error)),
-        (_, None) => error.detail().to_owned(),
+        (_, None) => words(error.detail()),
     };
     match file == opened {
         true => why,

@@ -79,13 +79,14 @@ impl Rebase {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn new_format(&self, program: Program) -> Result<Option<Format>, String> {
-        match &self.new_format {
-            None => Ok(None),
-            Some(name) if program.is_qemu() => Format::from_name(name)
-                .map(Some)
-                .ok_or_else(|| format!("Invalid format name: '{name}'")),
-            Some(name) => format(name).map(Some),
+    /// The name of the new format. A renamed backing image is not opened, so it may have one that
+    /// only other programs know.
+    fn new_format(&self, program: Program) -> Result<Option<&str>, String> {
+        let name = self.new_format.as_deref();
+        match name.filter(|name| !self.rename && Format::from_name(name).is_none()) {
+            None => Ok(name),
+            Some(name) if program.is_qemu() => Err(format!("Invalid format name: '{name}'")),
+            Some(name) => format(name).map(|_| None),
         }
     }
 

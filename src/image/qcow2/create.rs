@@ -153,7 +153,7 @@ impl Layout {
             )));
         };
         let l1_entries = geometry.l1_entries(size);
-        let l1_clusters = geometry.clusters(l1_entries.max(1) * 8);
+        let l1_clusters = geometry.clusters(l1_entries * 8);
         let crypt_len = options.encryption.header_len();
         let (mut table_clusters, mut blocks) = (1, 1);
         loop {

@@ -205,6 +205,14 @@ impl Qcow2 {
         Ok(())
     }
 
+    /// Goes on over another backing image, which is not recorded yet, and gives the one before.
+    pub(super) fn replace_backing(
+        &mut self,
+        backing: Option<Arc<dyn Image>>,
+    ) -> Option<Arc<dyn Image>> {
+        std::mem::replace(&mut self.backing, backing)
+    }
+
     /// Notes that the one reference to each cluster of `len` bytes at `at` is gone.
     fn release_range(&mut self, at: address::HostOffset, len: u64) {
         let count = self.geometry.clusters(len);

@@ -75,6 +75,7 @@ impl Qcow2 {
                 "the L1 table of the snapshot does not fit its disk size",
             ));
         }
+        self.note_change(0, self.header.size)?;
         let old = self.read_tree(self.header.l1_offset, self.header.l1_size)?;
         let entries = u32::try_from(entries).unwrap_or(u32::MAX);
         let tree = self.read_tree(snapshot.l1_offset, entries)?;
