@@ -335,3 +335,41 @@ fn a_shorter_base_gets_as_long_as_the_overlay_committed_to_it() {
     let (a, b) = (open(&a, &raw), open(b, &options));
     assert_eq!(compare(&*a, &*b).unwrap(), Comparison::Same);
 }
+
+#[test]
+fn bitmaps_are_understood_both_ways() {
+    for (number, row) in [ROWS[2], ROWS[4]].into_iter().enumerate() {
+        let scratch = Scratch::new(&format!("bitmaps-{number}"));
+        let file = scratch.path("image.qcow2");
+        create(&file, row, None);
+        let edit = |args: &[&str]| qemu("qemu-img", &[&["bitmap"], args].concat());
+        open_qcow2(&file).add_bitmap(b"ours", Some(4096)).unwrap();
+        assert_clean(&file);
+        edit(&["--add", "-g", "65536", text(&file), "theirs"]);
+        edit(&["--add", "--disable", text(&file), "idle"]);
+        assert_clean(&file);
+        open(&file, &OpenOptions::default())
+            .write_at(&[7; 5000], 1 << 20)
+            .unwrap();
+        let bits = |name: &[u8]| open_qcow2(&file).bitmap_bits(name).unwrap().bytes;
+        let set = |bits: Vec<u8>| bits.iter().map(|byte| byte.count_ones()).sum::<u32>();
+        assert_eq!(
+            (set(bits(b"ours")), set(bits(b"theirs")), set(bits(b"idle"))),
+            (2, 1, 0)
+        );
+        let other = open_qcow2(&file).bitmap_bits(b"theirs").unwrap();
+        open_qcow2(&file).merge_bitmap(b"ours", &other).unwrap();
+        assert_eq!(set(bits(b"ours")), 16);
+        assert_clean(&file);
+        edit(&["--merge", "ours", text(&file), "idle"]);
+        assert!(set(bits(b"idle")) > 0);
+        open_qcow2(&file).clear_bitmap(b"ours").unwrap();
+        assert_eq!(set(bits(b"ours")), 0);
+        open_qcow2(&file).remove_bitmap(b"theirs").unwrap();
+        assert_clean(&file);
+        edit(&["--remove", text(&file), "ours"]);
+        open_qcow2(&file).remove_bitmap(b"idle").unwrap();
+        assert_clean(&file);
+        assert!(open_qcow2(&file).remove_bitmap(b"idle").is_err());
+    }
+}

@@ -2,6 +2,7 @@
 
 mod amend;
 mod bench;
+mod bitmap;
 mod check;
 mod commit;
 mod compare;
@@ -66,6 +67,8 @@ enum Command {
     Resize(resize::Resize),
     /// List, make, apply and delete internal snapshots.
     Snapshot(snapshot::Snapshot),
+    /// Change the dirty bitmaps of a qcow2 image.
+    Bitmap(bitmap::Bitmap),
     /// Say how big the file of a new image will be.
     Measure(measure::Measure),
     /// Copy a part of an image into a new one.
@@ -88,6 +91,7 @@ impl Img {
             Command::Commit(command) => command.run(program),
             Command::Rebase(command) => command.run(program),
             Command::Amend(command) => command.run(program),
+            Command::Bitmap(command) => command.run(program),
             Command::Measure(command) => command.run(program),
             Command::Dd(command) => command.run(program),
             Command::Bench(command) => command.run(program),

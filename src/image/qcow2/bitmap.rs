@@ -5,9 +5,7 @@
 //! or 1. What keeps a bitmap right while the disk is written is [`super::tracking`]. Format
 //! description, "Bitmaps".
 
-#[cfg(test)]
-use super::super::fields::put;
-use super::super::fields::{buffer_len, u16_at, u32_at, u64_at, zeroed};
+use super::super::fields::{buffer_len, put, u16_at, u32_at, u64_at, zeroed};
 use super::super::{ImageError, Result};
 use super::address::HostOffset;
 use super::entry::OFFSET;
@@ -118,7 +116,6 @@ impl Bitmap {
     }
 
     /// The entry of the directory.
-    #[cfg(test)]
     fn encode(&self) -> Vec<u8> {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let name_len = u16::try_from(self.name.len()).unwrap_or(u16::MAX);
@@ -191,7 +188,6 @@ impl Directory {
     }
 
     /// The bytes of the directory.
-    #[cfg(test)]
     pub(super) fn encode(bitmaps: &[Bitmap]) -> Vec<u8> {
         bitmaps.iter().flat_map(Bitmap::encode).collect()
     }

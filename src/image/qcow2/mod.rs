@@ -23,6 +23,7 @@
 pub mod address;
 mod amend;
 pub mod bitmap;
+pub mod bitmaps;
 mod cache;
 pub mod check;
 mod compress;
