@@ -32,10 +32,19 @@ struct Range {
     at_start: Mapping,
 }
 
+impl Range {
+    fn lookup(&self, address: PhysAddr) -> Option<Mapping> {
+        let inside = (self.start..self.end).contains(&address);
+        inside.then(|| advanced(self.at_start, address - self.start))
+    }
+}
+
 /// Which physical pages are plain memory, and where they lie in the arena.
 #[derive(Clone, Debug)]
 pub struct MemoryMap {
     ranges: Vec<Range>,
+    /// Which range is the longest. It is nearly all of RAM, and looked at first.
+    longest: usize,
     a20_mask: u64,
 }
 
@@ -43,6 +52,7 @@ impl Default for MemoryMap {
     fn default() -> Self {
         Self {
             ranges: Vec::new(),
+            longest: 0,
             a20_mask: u64::MAX,
         }
     }
@@ -90,6 +100,7 @@ impl MemoryMap {
                 at_start,
             },
         );
+        self.find_longest();
     }
 
     /// Gives `len` bytes at `start` to the bus.
@@ -113,6 +124,12 @@ impl MemoryMap {
             }
         }
         self.ranges = kept;
+        self.find_longest();
+    }
+
+    fn find_longest(&mut self) {
+        let lengths = self.ranges.iter().map(|r| r.end - r.start).enumerate();
+        self.longest = lengths.max_by_key(|&(_, len)| len).map_or(0, |(n, _)| n);
     }
 
     /// Forgets every mapping; the A20 gate stays.
@@ -123,9 +140,15 @@ impl MemoryMap {
     /// Where accesses to `address` go; `None` is the bus for both. The gate applies here.
     pub fn lookup(&self, address: PhysAddr) -> Option<Mapping> {
         let address = self.after_a20(address);
+        if let Some(found) = self
+            .ranges
+            .get(self.longest)
+            .and_then(|r| r.lookup(address))
+        {
+            return Some(found);
+        }
         let after = self.ranges.partition_point(|r| r.start <= address);
-        let range = self.ranges.get(after.checked_sub(1)?)?;
-        (address < range.end).then(|| advanced(range.at_start, address - range.start))
+        self.ranges.get(after.checked_sub(1)?)?.lookup(address)
     }
 }
 

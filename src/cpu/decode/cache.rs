@@ -301,8 +301,10 @@ impl Old<'_> {
             }
             *ops = behind;
             if start == at {
+                // The second of a pair is the last instruction.
+                let end = if op.is_paired() { code.len() } else { end };
                 let same = code.get(at..end)? == bytes.get(at..end)?;
-                return (same && !op.is_paired()).then_some(*op);
+                return same.then_some(*op);
             }
         }
         None
