@@ -373,3 +373,19 @@ fn bitmaps_are_understood_both_ways() {
         assert!(open_qcow2(&file).remove_bitmap(b"idle").is_err());
     }
 }
+
+#[test]
+fn an_overlay_can_be_made_over_a_base_that_lies_elsewhere_or_is_not_there() {
+    let scratch = Scratch::new("overlay-elsewhere");
+    std::fs::create_dir(scratch.path("bases")).unwrap();
+    let base = scratch.path("bases/base.qcow2");
+    let cowbox = env!("CARGO_BIN_EXE_cowbox");
+    qemu(cowbox, &["img", "create", "-f", "qcow2", text(&base), "1M"]);
+    let top = scratch.path("top.qcow2");
+    let overlay = ["img", "create", "-f", "qcow2", "-F", "qcow2", "-b"];
+    qemu(cowbox, &[&overlay[..], &[text(&base), text(&top)]].concat());
+    qemu("qemu-img", &["check", text(&top)]);
+    let missing = scratch.path("bases/missing.qcow2");
+    let unseen = [text(&missing), "-u", text(&top), "1M"];
+    qemu(cowbox, &[&overlay[..], &unseen].concat());
+}

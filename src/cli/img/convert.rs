@@ -178,7 +178,8 @@ impl Convert {
             return Err("Compression and preallocation not supported at the same time".into());
         }
         new.options.size = size;
-        new.create(target, self.target_format, &self.opening, program)
+        new.create(target, self.target_format, &self.opening, program)?
+            .open()
     }
 
     fn options(&self, backed: bool) -> ConvertOptions {

@@ -73,8 +73,7 @@ impl Create {
         if !self.quiet {
             println!("{}", self.summary(&new));
         }
-        new.create(&self.file, self.format, &self.opening, program)?
-            .close()?;
+        new.create(&self.file, self.format, &self.opening, program)?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -18,9 +17,7 @@ use crate::image::qcow2::crypt::luks::LuksOptions;
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
 use crate::image::qcow2::preallocate::Preallocation;
-use crate::image::{
-    self, BackingPolicy, Format, Guessing, Image, OpenOptions, Secret, Secrets, Sharing,
-};
+use crate::image::{self, BackingPolicy, Format, Guessing, OpenOptions, Secret, Secrets, Sharing};
 
 /// How an image that exists is opened.
 #[derive(Debug, Clone, Args)]
@@ -171,24 +168,32 @@ pub(super) struct NewImage {
 }
 
 impl NewImage {
-    /// Makes the image and opens it for writing.
+    /// Makes the image; the result is what opens it for writing.
     pub(super) fn create(
         mut self,
         file: &Path,
         format: Format,
         opening: &Opening,
         program: Program,
-    ) -> Result<Arc<dyn Image>, Box<dyn Error>> {
+    ) -> Result<Source, Box<dyn Error>> {
         self.encrypt_with(&opening.named_secrets()?)?;
         let mut target = opening.writing(file, Some(format), program)?;
         let directory = target.path.parent().unwrap_or(Path::new(""));
         target.options = self.open_with(directory, target.options.clone());
-        let (options, path) = (&self.options, &target.path);
-        let created = image::create(path, format, options);
-        created.map_err(|error| qemu_text::of_creation(error, path, program))?;
+        if self.options.backing.is_some() {
+            // Named by the user, not by an image.
+            target.options.backing = BackingPolicy::Any;
+        }
+        let created = image::create(&target.path, format, &self.options);
+        created.map_err(|error| qemu_text::of_creation(error, &target.path, program))?;
+        self.preallocate(&target, format)?;
+        Ok(target)
+    }
+
+    fn preallocate(&self, target: &Source, format: Format) -> Result<(), Box<dyn Error>> {
         let preallocation = self.preallocation.unwrap_or_default();
         if preallocation == Preallocation::Off {
-            return target.open();
+            return Ok(());
         }
         if self.options.backing.is_some() && self.options.entries == L2Entries::Standard {
             return Err(
@@ -198,9 +203,14 @@ impl NewImage {
             );
         }
         if format == Format::Raw {
-            image::resize(path, &target.options, 0, Preallocation::Off)?;
-            image::resize(path, &target.options, options.size, preallocation)?;
-            return target.open();
+            image::resize(&target.path, &target.options, 0, Preallocation::Off)?;
+            image::resize(
+                &target.path,
+                &target.options,
+                self.options.size,
+                preallocation,
+            )?;
+            return Ok(());
         }
         let image = target.open()?;
         if let Some(qcow2) = image.as_qcow2() {
@@ -208,7 +218,7 @@ impl NewImage {
             qcow2.preallocate(GuestOffset(0), end, preallocation)?;
             image.close()?;
         }
-        Ok(image)
+        Ok(())
     }
 
     /// Whether space is to be there before it is written to.
