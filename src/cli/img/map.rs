@@ -11,6 +11,8 @@ use super::super::program::Program;
 use super::info::Output;
 use super::options::{Opening, format};
 use super::size;
+use crate::image::qcow2::Qcow2;
+use crate::image::qcow2::address::{GuestOffset, HostOffset};
 use crate::image::qcow2::header::EncryptionMethod;
 use crate::image::{Escaped, Extent, ExtentKind, Format, Image};
 
@@ -42,7 +44,7 @@ struct Row {
     length: u64,
     /// Which image of the chain has it: 0 the image itself, 1 its backing image, and so on.
     depth: usize,
-    /// Whether any image of the chain has something there.
+    /// Whether any image of the chain has something there, be it zeros.
     present: bool,
     zero: bool,
     data: bool,
@@ -72,10 +74,11 @@ fn for_each_row(
     range: std::ops::Range<u64>,
     show: &mut dyn FnMut(Row) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
+    let layers = Layer::all(image)?;
     let mut held: Option<Row> = None;
     let mut at = range.start;
     while at < range.end {
-        let row = Row::of(image, image.extent(at, range.end - at)?);
+        let row = Row::of(&layers, image.extent(at, range.end - at)?)?;
         at += row.length;
         match &mut held {
             Some(before) if before.joins(&row) => before.length += row.length,
@@ -89,13 +92,41 @@ fn for_each_row(
     held.map_or(Ok(()), show)
 }
 
+/// An image of the chain, and what is asked of it once.
+struct Layer<'a> {
+    image: &'a dyn Image,
+    encrypted: bool,
+    /// Whether its file has holes behind what is mapped.
+    sparse: bool,
+}
+
+impl<'a> Layer<'a> {
+    /// The chain from the top down.
+    fn all(image: &'a dyn Image) -> Result<Vec<Self>, Box<dyn Error>> {
+        let chain = std::iter::successors(Some(image), |image| image.backing().map(|b| &**b));
+        let layers = chain.map(|image| -> Result<Self, Box<dyn Error>> {
+            let (mut encrypted, mut sparse) = (false, false);
+            if let Some(qcow2) = image.as_qcow2() {
+                encrypted = qcow2.header().encryption != EncryptionMethod::None;
+                sparse = !encrypted && qcow2.is_preallocated()?;
+            }
+            Ok(Self {
+                image,
+                encrypted,
+                sparse,
+            })
+        });
+        layers.collect()
+    }
+}
+
 impl Row {
-    fn of(image: &dyn Image, extent: Extent) -> Self {
+    fn of(layers: &[Layer<'_>], extent: Extent) -> Result<Self, Box<dyn Error>> {
         let mut row = Self {
             start: extent.offset,
             length: extent.length,
             depth: extent.depth,
-            present: true,
+            present: extent.kind != ExtentKind::Unallocated,
             zero: extent.kind.reads_zero(),
             data: !extent.kind.reads_zero(),
             compressed: extent.kind == ExtentKind::Compressed,
@@ -105,17 +136,37 @@ impl Row {
                 ExtentKind::Compressed | ExtentKind::Unallocated => None,
             },
         };
-        let layer = layer(image, extent.depth);
-        let encrypted = layer
-            .as_qcow2()
-            .is_some_and(|qcow2| qcow2.header().encryption != EncryptionMethod::None);
-        if encrypted {
+        let Some(layer) = layers.get(extent.depth) else {
+            return Ok(row);
+        };
+        if layer.encrypted {
             row.offset = None;
+        } else if let Some(qcow2) = layer.image.as_qcow2() {
+            row.look_behind(qcow2, extent.kind, layer.sparse)?;
         }
-        if extent.kind == ExtentKind::Unallocated {
-            (row.depth, row.present) = deepest(image, extent.offset);
+        Ok(row)
+    }
+
+    /// What the file has for a row that is mapped, or kept for one that is not: the row ends
+    /// where that changes.
+    fn look_behind(
+        &mut self,
+        qcow2: &Qcow2,
+        kind: ExtentKind,
+        sparse: bool,
+    ) -> Result<(), Box<dyn Error>> {
+        match kind {
+            ExtentKind::Data { host } if sparse => {
+                (self.zero, self.length) = qcow2.is_hole(HostOffset(host), self.length);
+            }
+            ExtentKind::Unallocated => {
+                let (place, length) = qcow2.kept_place(GuestOffset(self.start), self.length)?;
+                self.offset = place.map(|host| host.0);
+                self.length = length;
+            }
+            _ => {}
         }
-        row
+        Ok(())
     }
 
     /// Whether `next` goes on where this ends, and is the same in everything else.
@@ -134,20 +185,6 @@ impl Row {
 fn layer(image: &dyn Image, depth: usize) -> &dyn Image {
     let below = std::iter::successors(Some(image), |image| image.backing().map(|below| &**below));
     below.take(depth + 1).last().unwrap_or(image)
-}
-
-/// The image that ends the search for `offset`, where none has anything, and whether it answers
-/// by being too short.
-fn deepest(image: &dyn Image, offset: u64) -> (usize, bool) {
-    let (mut image, mut depth) = (image, 0);
-    while let Some(below) = image.backing() {
-        depth += 1;
-        if offset >= below.size() {
-            return (depth, true);
-        }
-        image = &**below;
-    }
-    (depth, false)
 }
 
 fn print_human(image: &dyn Image, range: std::ops::Range<u64>) -> Result<(), Box<dyn Error>> {

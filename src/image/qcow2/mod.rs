@@ -49,6 +49,7 @@ mod rewrite;
 pub mod snapshot;
 mod snapshots;
 mod space;
+mod sparse;
 pub mod subcluster;
 mod tracking;
 mod tree;
