@@ -65,6 +65,7 @@ fn create_with_data_file(
         let header = Header::read(&*storage, Purpose::Contents)?;
         let with = Parameters {
             data_file: Some(Arc::new(data)),
+            secret: options.encryption.secret(),
             ..Parameters::new(Writing::Allowed)
         };
         let image = Qcow2::open(storage, header, with)?;

@@ -4,7 +4,7 @@
 //! clusters. The header is written last, so that an interrupted creation leaves no image.
 
 use super::super::fields::{put, zeroed};
-use super::super::{ErrorKind, ImageError, Result, SECTOR};
+use super::super::{ErrorKind, ImageError, Result, SECTOR, Secret};
 use super::address::HostOffset;
 use super::crypt::luks::{Luks, LuksOptions};
 use super::extension::{
@@ -100,6 +100,15 @@ impl Encryption {
             Self::None => EncryptionMethod::None,
             Self::Aes => EncryptionMethod::Aes,
             Self::Luks(_) => EncryptionMethod::Luks,
+        }
+    }
+
+    /// The password with which the new image opens: any, where only later ones count.
+    pub(in crate::image) fn secret(&self) -> Option<Secret> {
+        match self {
+            Self::None => None,
+            Self::Aes => Some(Secret::new("")),
+            Self::Luks(options) => Some(options.secret.clone()),
         }
     }
 
