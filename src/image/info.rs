@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use super::chain::{self, Seen};
 use super::open::{decide_format, open_file};
 use super::qcow2::Purpose;
+use super::qcow2::bitmap::{Bitmap, Directory};
 use super::qcow2::geometry::Version;
-use super::qcow2::header::{CORRUPT, DIRTY, EXTENDED_L2, EncryptionMethod, Header, LAZY_REFCOUNTS};
+use super::qcow2::header::{
+    BITMAPS, CORRUPT, DIRTY, EXTENDED_L2, EncryptionMethod, Header, LAZY_REFCOUNTS,
+    RAW_EXTERNAL_DATA,
+};
 use super::qcow2::snapshot::{self, Snapshot};
 use super::{Format, ImageError, OpenOptions, Result, SECTOR};
 use crate::storage::Storage;
@@ -51,8 +55,12 @@ pub struct Qcow2Facts {
     pub backing_name: Option<Vec<u8>>,
     /// The backing file's format as it stands in the image.
     pub backing_format: Option<Vec<u8>>,
+    /// The name of the external data file, and whether that is a raw image by itself.
+    pub data_file: Option<(Vec<u8>, bool)>,
     /// The internal snapshots.
     pub snapshots: Vec<Snapshot>,
+    /// The dirty bitmaps; none where the directory is not valid, which a check reports.
+    pub bitmaps: Vec<Bitmap>,
 }
 
 /// The facts about the image at `path`. No other file is opened.
@@ -125,11 +133,15 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
 fn facts(storage: &dyn Storage, header: &Header) -> Result<Qcow2Facts> {
     Ok(Qcow2Facts {
         snapshots: snapshot::read_all(storage, header)?,
+        bitmaps: match header.autoclear & BITMAPS {
+            0 => Vec::new(),
+            _ => Directory::read(storage, header).unwrap_or_default().bitmaps,
+        },
         ..facts_of(header)
     })
 }
 
-/// The facts that stand in a header; which snapshots there are does not.
+/// The facts that stand in a header; which snapshots and bitmaps there are does not.
 pub fn facts_of(header: &Header) -> Qcow2Facts {
     Qcow2Facts {
         cluster_size: header.geometry.cluster_size(),
@@ -146,6 +158,11 @@ pub fn facts_of(header: &Header) -> Qcow2Facts {
         encrypted: header.encryption != EncryptionMethod::None,
         backing_name: header.backing_name.clone(),
         backing_format: header.extensions.backing_format().map(<[u8]>::to_vec),
+        data_file: header.extensions.data_file().map(|name| {
+            let raw = header.autoclear & RAW_EXTERNAL_DATA != 0;
+            (name.to_vec(), raw)
+        }),
         snapshots: Vec::new(),
+        bitmaps: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use super::super::Outcome;
 use super::super::program::Program;
 use super::json::text;
 use super::options::{Opening, format};
-use super::{size, snapshot_list};
+use super::{bitmap_list, size, snapshot_list};
 use crate::image::info::{Info as Facts, Qcow2Facts, chain, info};
 use crate::image::{ErrorKind, Escaped, Format};
 
@@ -118,7 +118,12 @@ pub(super) fn specific_text(qcow2: &Qcow2Facts) -> String {
     if qcow2.compat != "0.10" {
         text += &format!("    lazy refcounts: {}\n", qcow2.lazy_refcounts);
     }
+    text += &bitmap_list::text(&qcow2.bitmaps);
     text += &format!("    refcount bits: {}\n", qcow2.refcount_bits);
+    if let Some((name, raw)) = &qcow2.data_file {
+        let name = Escaped(name);
+        text += &format!("    data file: {name}\n    data file raw: {raw}\n");
+    }
     if qcow2.compat != "0.10" {
         text += &format!(
             "    corrupt: {}\n    extended l2: {}\n",
@@ -197,7 +202,14 @@ fn specific(qcow2: &Qcow2Facts) -> Value {
     if qcow2.compat != "0.10" {
         put("lazy-refcounts", json!(qcow2.lazy_refcounts));
     }
+    if !qcow2.bitmaps.is_empty() {
+        put("bitmaps", bitmap_list::json(&qcow2.bitmaps));
+    }
     put("refcount-bits", json!(qcow2.refcount_bits));
+    if let Some((name, raw)) = &qcow2.data_file {
+        put("data-file", json!(Escaped(name).to_string()));
+        put("data-file-raw", json!(raw));
+    }
     if qcow2.compat != "0.10" {
         put("corrupt", json!(qcow2.corrupt));
         put("extended-l2", json!(qcow2.extended_l2));

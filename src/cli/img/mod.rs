@@ -3,6 +3,7 @@
 mod amend;
 mod bench;
 mod bitmap;
+mod bitmap_list;
 mod check;
 mod commit;
 mod compare;
