@@ -112,6 +112,11 @@ impl Bitmap {
                 None => {}
             }
         }
+        // What lies behind the disk counts for nothing.
+        let used = header.size.div_ceil(1 << self.granularity_bits) % 8;
+        if let Some(last) = bits.last_mut().filter(|_| used > 0) {
+            *last &= u8::MAX >> (8 - used);
+        }
         Ok(bits)
     }
 
