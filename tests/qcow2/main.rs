@@ -6,8 +6,13 @@
 )]
 
 mod attacks;
+mod bitmaps;
+mod encryption;
 mod host_errors;
+mod locks;
 mod model;
 mod operations;
+mod pairs;
+mod programs;
 mod qemu;
 mod scratch;

@@ -2,17 +2,17 @@
 //! and we judge.
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
 
 use cowbox::image::compare::{Comparison, compare};
-use cowbox::image::qcow2::Qcow2;
 use cowbox::image::qcow2::create::{CreateOptions, L2Entries, RefcountUpdates};
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::preallocate::Preallocation;
 use cowbox::image::rebase::{NewBacking, rebase};
-use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions};
+use cowbox::image::{self, Format, Image, OpenOptions};
 
+use crate::programs::{
+    COWBOX, assert_clean, contents, create, open, open_qcow2, patiently, qemu, text,
+};
 use crate::scratch::{Random, Scratch};
 
 const SIZE: u64 = 3 << 20;
@@ -27,57 +27,7 @@ const ROWS: [(Version, u64, u32, L2Entries); 6] = [
     (Version::V3, 65536, 8, L2Entries::Extended),
 ];
 
-fn qemu(program: &str, args: &[&str]) -> String {
-    for attempt in 0.. {
-        let output = Command::new(program).args(args).output();
-        let output = output.unwrap_or_else(|e| panic!("{program}: {e}; install qemu-utils"));
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            return text;
-        }
-        let locked = errors.contains("Failed to get") && attempt < 200;
-        assert!(locked, "{program} {args:?}: {text}{errors}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    String::new()
-}
-
-/// Tries again while a process that another test has just started still holds a file of ours.
-fn patiently<T>(mut attempt: impl FnMut() -> image::Result<T>) -> image::Result<T> {
-    for _ in 0..200 {
-        match attempt() {
-            Err(error) if error.kind() == ErrorKind::Locked => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            done => return done,
-        }
-    }
-    attempt()
-}
-
-fn open(path: &Path, options: &OpenOptions) -> Arc<dyn Image> {
-    patiently(|| image::open(path, options)).unwrap()
-}
-
-fn open_qcow2(path: &Path) -> Qcow2 {
-    patiently(|| image::open_qcow2(path, &OpenOptions::default())).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn assert_clean(path: &Path) {
-    qemu("qemu-img", &["check", "-f", "qcow2", text(path)]);
-    let report = patiently(|| image::check(path, &OpenOptions::read_only(), None))
-        .unwrap()
-        .unwrap();
-    let found = (report.corruptions, report.leaks);
-    assert_eq!(found, (0, 0), "{:?}", report.messages);
-}
-
-fn create(path: &Path, row: (Version, u64, u32, L2Entries), backing: Option<&str>) {
+fn create_row(path: &Path, row: (Version, u64, u32, L2Entries), backing: Option<&str>) {
     let options = CreateOptions {
         size: SIZE,
         version: row.0,
@@ -87,7 +37,7 @@ fn create(path: &Path, row: (Version, u64, u32, L2Entries), backing: Option<&str
         backing: backing.map(|name| (name.to_owned(), "raw".to_owned())),
         ..CreateOptions::default()
     };
-    image::create(path, Format::Qcow2, &options).unwrap();
+    create(path, &options);
 }
 
 /// Writes some runs of random bytes, in an image as long as `len`.
@@ -101,13 +51,6 @@ fn scribble(path: &Path, random: &mut Random, len: u64) {
             .unwrap();
     }
     image.close().unwrap();
-}
-
-fn contents(path: &Path, options: &OpenOptions) -> Vec<u8> {
-    let image = open(path, options);
-    let mut bytes = vec![0; image.size() as usize];
-    image.read_at(&mut bytes, 0).unwrap();
-    bytes
 }
 
 /// What QEMU reads of the image, or of one of its snapshots.
@@ -132,7 +75,7 @@ fn snapshots_are_understood_both_ways() {
     for (number, row) in ROWS.into_iter().enumerate() {
         let scratch = Scratch::new(&format!("snapshots-{number}"));
         let (file, flat) = (scratch.path("image.qcow2"), scratch.path("flat"));
-        create(&file, row, None);
+        create_row(&file, row, None);
         let mut random = Random(number as u64);
         let writable = OpenOptions::default();
         let mut held = Vec::new();
@@ -142,7 +85,7 @@ fn snapshots_are_understood_both_ways() {
             if name == "theirs" {
                 qemu("qemu-img", &["snapshot", "-c", name, text(&file)]);
             } else {
-                let mut image = open_qcow2(&file);
+                let mut image = open_qcow2(&file, &OpenOptions::default());
                 image.create_snapshot(name.as_bytes(), (1, 2)).unwrap();
             }
             assert_clean(&file);
@@ -158,7 +101,7 @@ fn snapshots_are_understood_both_ways() {
                 "row {number} {name}"
             );
         }
-        let mut image = open_qcow2(&file);
+        let mut image = open_qcow2(&file, &OpenOptions::default());
         image.apply_snapshot(b"theirs").unwrap();
         drop(image);
         assert_clean(&file);
@@ -168,7 +111,7 @@ fn snapshots_are_understood_both_ways() {
         );
         qemu("qemu-img", &["snapshot", "-a", "ours", text(&file)]);
         assert!(contents(&file, &writable) == held[0].1, "row {number}");
-        let mut image = open_qcow2(&file);
+        let mut image = open_qcow2(&file, &OpenOptions::default());
         image.delete_snapshot(b"theirs").unwrap();
         drop(image);
         assert_clean(&file);
@@ -190,7 +133,7 @@ fn resized_disks_keep_what_they_held_and_show_zeros_behind_it() {
         let mut random = Random(number as u64);
         // Longer than the disk, so that it could show through after growing.
         std::fs::write(scratch.path("base"), random.bytes(SIZE as usize * 2)).unwrap();
-        create(&file, row, Some("base"));
+        create_row(&file, row, Some("base"));
         scribble(&file, &mut random, SIZE);
         let before = contents(&file, &OpenOptions::default());
         let sizes = [
@@ -203,7 +146,7 @@ fn resized_disks_keep_what_they_held_and_show_zeros_behind_it() {
         ];
         let mut kept = SIZE;
         for size in sizes {
-            let mut image = open_qcow2(&file);
+            let mut image = open_qcow2(&file, &OpenOptions::default());
             image.resize(size, Preallocation::Off).unwrap();
             drop(image);
             assert_clean(&file);
@@ -233,7 +176,7 @@ fn grown_disks_are_preallocated() {
     ] {
         let scratch = Scratch::new(&format!("preallocated-{}", how.name()));
         let file = scratch.path("image.qcow2");
-        create(&file, ROWS[4], None);
+        create_row(&file, ROWS[4], None);
         patiently(|| image::resize(&file, &OpenOptions::default(), SIZE * 2, how)).unwrap();
         assert_clean(&file);
         let map = qemu("qemu-img", &["map", "--output=json", text(&file)]);
@@ -249,10 +192,10 @@ fn amended_images_hold_the_same() {
     for (number, bits) in [1, 2, 4, 8, 32, 64].into_iter().enumerate() {
         let scratch = Scratch::new(&format!("amended-{number}"));
         let (file, flat) = (scratch.path("image.qcow2"), scratch.path("flat"));
-        create(&file, ROWS[number % 2], None);
+        create_row(&file, ROWS[number % 2], None);
         scribble(&file, &mut Random(number as u64), SIZE);
         let before = contents(&file, &OpenOptions::default());
-        let open = || open_qcow2(&file);
+        let open = || open_qcow2(&file, &OpenOptions::default());
         open().set_version(Version::V3).unwrap();
         assert_clean(&file);
         open().set_refcount_bits(bits).unwrap();
@@ -285,7 +228,7 @@ fn a_rebased_overlay_shows_the_same() {
         let mut other = base[..SIZE as usize / 2].to_vec();
         other[100_000..200_000].fill(7);
         std::fs::write(scratch.path("other"), other).unwrap();
-        create(&file, row, Some("base"));
+        create_row(&file, row, Some("base"));
         // Zeros below that the next backing image does not have.
         let mut base = base;
         base[..SIZE as usize / 4].fill(0);
@@ -324,7 +267,7 @@ fn a_shorter_base_gets_as_long_as_the_overlay_committed_to_it() {
     let scratch = Scratch::new("commit-longer");
     let file = scratch.path("image.qcow2");
     std::fs::write(scratch.path("base"), Random(1).bytes(SIZE as usize / 2)).unwrap();
-    create(&file, ROWS[4], Some("base"));
+    create_row(&file, ROWS[4], Some("base"));
     scribble(&file, &mut Random(2), SIZE);
     let before = contents(&file, &OpenOptions::default());
     let (options, empty) = (OpenOptions::default(), image::commit::Afterwards::Empty);
@@ -337,55 +280,16 @@ fn a_shorter_base_gets_as_long_as_the_overlay_committed_to_it() {
 }
 
 #[test]
-fn bitmaps_are_understood_both_ways() {
-    for (number, row) in [ROWS[2], ROWS[4]].into_iter().enumerate() {
-        let scratch = Scratch::new(&format!("bitmaps-{number}"));
-        let file = scratch.path("image.qcow2");
-        create(&file, row, None);
-        let edit = |args: &[&str]| qemu("qemu-img", &[&["bitmap"], args].concat());
-        open_qcow2(&file).add_bitmap(b"ours", Some(4096)).unwrap();
-        assert_clean(&file);
-        edit(&["--add", "-g", "65536", text(&file), "theirs"]);
-        edit(&["--add", "--disable", text(&file), "idle"]);
-        assert_clean(&file);
-        open(&file, &OpenOptions::default())
-            .write_at(&[7; 5000], 1 << 20)
-            .unwrap();
-        let bits = |name: &[u8]| open_qcow2(&file).bitmap_bits(name).unwrap().bytes;
-        let set = |bits: Vec<u8>| bits.iter().map(|byte| byte.count_ones()).sum::<u32>();
-        assert_eq!(
-            (set(bits(b"ours")), set(bits(b"theirs")), set(bits(b"idle"))),
-            (2, 1, 0)
-        );
-        let other = open_qcow2(&file).bitmap_bits(b"theirs").unwrap();
-        open_qcow2(&file).merge_bitmap(b"ours", &other).unwrap();
-        assert_eq!(set(bits(b"ours")), 16);
-        assert_clean(&file);
-        edit(&["--merge", "ours", text(&file), "idle"]);
-        assert!(set(bits(b"idle")) > 0);
-        open_qcow2(&file).clear_bitmap(b"ours").unwrap();
-        assert_eq!(set(bits(b"ours")), 0);
-        open_qcow2(&file).remove_bitmap(b"theirs").unwrap();
-        assert_clean(&file);
-        edit(&["--remove", text(&file), "ours"]);
-        open_qcow2(&file).remove_bitmap(b"idle").unwrap();
-        assert_clean(&file);
-        assert!(open_qcow2(&file).remove_bitmap(b"idle").is_err());
-    }
-}
-
-#[test]
 fn an_overlay_can_be_made_over_a_base_that_lies_elsewhere_or_is_not_there() {
     let scratch = Scratch::new("overlay-elsewhere");
     std::fs::create_dir(scratch.path("bases")).unwrap();
     let base = scratch.path("bases/base.qcow2");
-    let cowbox = env!("CARGO_BIN_EXE_cowbox");
-    qemu(cowbox, &["img", "create", "-f", "qcow2", text(&base), "1M"]);
+    qemu(COWBOX, &["img", "create", "-f", "qcow2", text(&base), "1M"]);
     let top = scratch.path("top.qcow2");
     let overlay = ["img", "create", "-f", "qcow2", "-F", "qcow2", "-b"];
-    qemu(cowbox, &[&overlay[..], &[text(&base), text(&top)]].concat());
+    qemu(COWBOX, &[&overlay[..], &[text(&base), text(&top)]].concat());
     qemu("qemu-img", &["check", text(&top)]);
     let missing = scratch.path("bases/missing.qcow2");
     let unseen = [text(&missing), "-u", text(&top), "1M"];
-    qemu(cowbox, &[&overlay[..], &unseen].concat());
+    qemu(COWBOX, &[&overlay[..], &unseen].concat());
 }
