@@ -1,7 +1,7 @@
 //! Host storage: the one door through which the disk stack reaches host files.
 //!
 //! Everything above (`image`, `disk`) reads and writes through [`Storage`], so that faults, power
-//! cuts, counting and tracing are wrappers ([`faulty`], [`record`]) and not edits. A storage is
+//! cuts, counting and tracing are wrappers ([`faulty`], [`record`], [`stalled`]) and not edits. A storage is
 //! a flat run of bytes; it knows nothing of formats, clusters or sectors. It is shared between
 //! threads: all methods take `&self` and may run at the same time.
 //!
@@ -16,6 +16,7 @@ pub mod faulty;
 pub mod file;
 pub mod memory;
 pub mod record;
+pub mod stalled;
 
 use std::fmt;
 use std::io;
@@ -24,6 +25,7 @@ pub use faulty::FaultyStorage;
 pub use file::FileStorage;
 pub use memory::MemoryStorage;
 pub use record::RecordingStorage;
+pub use stalled::StalledStorage;
 
 /// A flat, shared run of bytes on the host.
 pub trait Storage: Send + Sync + fmt::Debug {
