@@ -9,7 +9,9 @@ use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
 use super::qcow2::repair::{Repair, check_storage};
-use super::qcow2::{self, DiscardedPlaces, Parameters, Purpose, Qcow2, Writing, snapshot};
+use super::qcow2::{
+    self, CacheSizes, DiscardedPlaces, Parameters, Purpose, Qcow2, Writing, snapshot,
+};
 use super::raw::RawAccess;
 use super::write_cache::WriteCached;
 use super::zeros::{DetectZeroes, Discards, ZeroAware};
@@ -35,6 +37,8 @@ pub struct OpenOptions {
     pub detect_zeroes: DetectZeroes,
     /// What becomes of the place of a discarded qcow2 cluster.
     pub discarded_places: DiscardedPlaces,
+    /// How much memory the cached tables of a qcow2 image may take.
+    pub caches: CacheSizes,
     /// Which backing files the image may name.
     pub backing: BackingPolicy,
     /// The file with the guest data of an image that has an external data file, in place of the
@@ -283,6 +287,7 @@ fn open_layer(
         backing: open_backing(&header, path, options, seen)?,
         path: path.map(Path::to_path_buf),
         discarded_places: options.discarded_places,
+        caches: options.caches,
     };
     if let Some(wanted) = &options.snapshot {
         if !options.read_only {
@@ -344,6 +349,7 @@ fn open_backing(
         read_only: true,
         snapshot: None,
         cache: WriteCache::WriteBack,
+        caches: CacheSizes::default(),
         data_file: None,
         secrets: options.secrets.below(),
         ..options.clone()

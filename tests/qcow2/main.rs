@@ -8,6 +8,7 @@
 mod attacks;
 mod bitmaps;
 mod encryption;
+mod concurrency;
 mod host_errors;
 mod locks;
 mod model;

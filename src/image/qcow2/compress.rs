@@ -17,7 +17,7 @@ use super::Qcow2;
 use super::address::{GuestCluster, GuestOffset, HostOffset};
 use super::entry::Mapping;
 use super::header::Compression;
-use super::space::Reason;
+use super::write::Allocation;
 
 /// log2 of the window.
 const WINDOW_BITS: u8 = 12;
@@ -203,18 +203,29 @@ impl Qcow2 {
         let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
         let cluster = offset.cluster(&self.geometry);
         self.note_change(offset.0, self.geometry.cluster_size())?;
+        self.active.warm(cluster, 1)?;
+        let (host, len) = (
+            self.take_bytes(cluster, stream.len() as u64)?,
+            stream.len() as u64,
+        );
+        let allocation = Allocation::of_bytes(self, cluster, (host, len));
+        self.host.write_data(stream, host, "a compressed cluster")?;
+        allocation.map_compressed(Mapping::Compressed { host, len })
+    }
+
+    /// Takes room for the compressed data of `cluster`, and announces that it is being allocated.
+    fn take_bytes(&self, cluster: GuestCluster, len: u64) -> Result<HostOffset> {
         let mut metadata = self.lock();
         metadata.begin_change()?;
         let old = metadata.mapping(cluster)?;
         if old != Mapping::Unallocated || metadata.is_allocating(cluster) {
-            return Err(ImageError::new(ErrorKind::Invalid, "the cluster is in use").at(offset.0));
+            let at = cluster.offset(&self.geometry).0;
+            return Err(ImageError::new(ErrorKind::Invalid, "the cluster is in use").at(at));
         }
-        let len = stream.len() as u64;
         let taken = metadata.space.allocate_bytes(len);
         let host = metadata.sealing(taken)?;
-        self.host.write_data(stream, host, "a compressed cluster")?;
-        let mapped = metadata.map(cluster, Mapping::Compressed { host, len }, Reason::Replaced);
-        metadata.sealing(mapped)
+        metadata.allocating.push(cluster.0..cluster.0 + 1);
+        Ok(host)
     }
 
     /// The cluster that holds `offset`.

@@ -1,7 +1,8 @@
-//! The mapping tables of an open image, and the order in which changes of them reach the disk.
+//! Changes of the tables of an open image, and the order in which they reach the disk.
 //!
-//! L1 is in memory, L2 tables are cached in slices, refcounts are in [`super::space`]. Changes are
-//! made in memory and written back in stages; the order of the stages *is* the crash consistency:
+//! The mapping is in [`super::active`], where requests read it; refcounts are in [`super::space`].
+//! Whoever holds this changes them, in memory; they are written back in stages, and the order of
+//! the stages *is* the crash consistency:
 //!
 //! ```text
 //!   1 refcount blocks (raised counts)      written earlier: data of new clusters, new refcount
@@ -29,8 +30,8 @@ use std::sync::Arc;
 
 use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
+use super::active::ActiveTables;
 use super::address::{GuestCluster, HostOffset};
-use super::cache::TableCache;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
 use super::header::{
@@ -38,22 +39,19 @@ use super::header::{
     RAW_EXTERNAL_DATA,
 };
 use super::host::{Barrier, Host};
+use super::open::CacheSizes;
 use super::overlap::Kind;
 use super::space::{Reason, Space};
 use super::tracking::Tracking;
-
-/// The most memory that cached L2 tables take: enough to map 256 GiB in clusters of 64 KiB.
-const CACHE_BYTES: u64 = 32 << 20;
 
 /// The metadata of one open image.
 #[derive(Debug)]
 pub(super) struct Metadata {
     host: Arc<Host>,
     geometry: Geometry,
-    l1: Vec<u64>,
+    active: Arc<ActiveTables>,
     l1_offset: HostOffset,
     l1_dirty: BTreeSet<usize>,
-    l2: TableCache,
     pub(super) space: Space,
     /// The dirty bitmaps that follow changes.
     pub(super) bitmaps: Tracking,
@@ -71,19 +69,16 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// Reads the tables that stay in memory.
-    pub(super) fn load(host: &Arc<Host>, header: &Header) -> Result<Self> {
-        let geometry = header.geometry;
-        let mut bytes = zeroed(header.l1_bytes());
-        host.read(&mut bytes, header.l1_offset, "the L1 table")?;
-        let words = bytes.as_chunks::<8>().0.iter();
-        let mut metadata = Self {
+    pub(super) fn load(host: &Arc<Host>, header: &Header, caches: CacheSizes) -> Result<Self> {
+        let space = Space::new(host, header, caches.refcounts)?;
+        let active = ActiveTables::load(host, header, &space.overlap, caches.l2)?;
+        let metadata = Self {
             host: Arc::clone(host),
-            geometry,
-            l1: words.map(|&word| u64::from_be_bytes(word)).collect(),
+            geometry: header.geometry,
+            active: Arc::new(active),
             l1_offset: header.l1_offset,
             l1_dirty: BTreeSet::new(),
-            l2: TableCache::new(CACHE_BYTES, geometry.slice_size()),
-            space: Space::new(host, header)?,
+            space,
             bitmaps: Tracking::default(),
             bitmaps_kept: false,
             allocating: Vec::new(),
@@ -96,9 +91,9 @@ impl Metadata {
         Ok(metadata)
     }
 
-    fn note_l2_tables(&mut self) {
-        for (index, &raw) in self.l1.iter().enumerate() {
-            if let Ok(Some(entry)) = L1Entry::decode(raw, index, &self.geometry) {
+    fn note_l2_tables(&self) {
+        for index in 0..self.active.l1_len() {
+            if let Ok(Some(entry)) = self.active.l1_entry(index) {
                 self.space
                     .overlap
                     .add(entry.table, 1, Kind::ActiveL2, &self.geometry);
@@ -114,78 +109,36 @@ impl Metadata {
         self.geometry
     }
 
+    /// The tables that requests read.
+    pub(super) fn active(&self) -> &Arc<ActiveTables> {
+        &self.active
+    }
+
     /// The active L1 table.
-    pub(super) fn l1(&self) -> &[u64] {
-        &self.l1
+    pub(super) fn l1(&self) -> Vec<u64> {
+        self.active.l1()
     }
 
     // ---- looking up -------------------------------------------------------------------------
 
-    fn l1_index(&self, cluster: GuestCluster) -> usize {
-        buffer_len(cluster.0 >> self.geometry.l2_bits())
-    }
-
+    /// An L1 entry of a table that is about to change.
     fn l1_entry(&self, index: usize) -> Result<Option<L1Entry>> {
-        let raw = self.l1.get(index).copied().unwrap_or(0);
-        let Some(entry) = L1Entry::decode(raw, index, &self.geometry)? else {
-            return Ok(None);
-        };
-        self.space
-            .overlap
-            .check_is(entry.table, Kind::ActiveL2, &self.geometry)?;
-        Ok(Some(entry))
+        let entry = self.active.l1_entry(index)?;
+        if let Some(entry) = entry {
+            let overlap = &self.space.overlap;
+            overlap.check_is(entry.table, Kind::ActiveL2, &self.geometry)?;
+        }
+        Ok(entry)
     }
 
     /// What `cluster` is made of.
-    pub(super) fn mapping(&mut self, cluster: GuestCluster) -> Result<Mapping> {
-        let Some(l1) = self.l1_entry(self.l1_index(cluster))? else {
-            return Ok(Mapping::Unallocated);
-        };
-        let (slice, index) = self.entry_place(l1.table, cluster);
-        self.load_slice(slice)?;
-        let bytes = self.l2.get(slice).unwrap_or(&[]);
-        Mapping::read(bytes, index, cluster, &self.geometry)
+    pub(super) fn mapping(&self, cluster: GuestCluster) -> Result<Mapping> {
+        self.active.mapping(cluster)
     }
 
     /// How many clusters from `cluster` on have no L2 table, at most `limit`.
     pub(super) fn clusters_without_table(&self, cluster: GuestCluster, limit: u64) -> u64 {
-        let per_table = self.geometry.l2_entries();
-        let mut end = cluster.0;
-        while end - cluster.0 < limit {
-            let index = buffer_len(end >> self.geometry.l2_bits());
-            if self
-                .l1
-                .get(index)
-                .is_none_or(|raw| raw & super::entry::OFFSET != 0)
-            {
-                break;
-            }
-            end = (end / per_table + 1) * per_table;
-        }
-        (end - cluster.0).min(limit)
-    }
-
-    /// The slice of the L2 table at `table` with the entry of `cluster`, and the index of the
-    /// entry in it.
-    fn entry_place(&self, table: HostOffset, cluster: GuestCluster) -> (HostOffset, u64) {
-        let slice_size = self.geometry.slice_size();
-        let per_slice = slice_size / self.geometry.l2_entry_size();
-        let index = cluster.0 % self.geometry.l2_entries();
-        let slice = table.plus(index / per_slice * slice_size);
-        (slice, index % per_slice)
-    }
-
-    fn load_slice(&mut self, slice: HostOffset) -> Result<()> {
-        if self.l2.get(slice).is_some() {
-            return Ok(());
-        }
-        if !self.l2.has_room() {
-            self.write_back()?;
-        }
-        let mut bytes = zeroed(self.geometry.slice_size()).into_boxed_slice();
-        self.host.read(&mut bytes, slice, "an L2 table")?;
-        self.l2.insert(slice, bytes);
-        Ok(())
+        self.active.clusters_without_table(cluster, limit)
     }
 
     // ---- changing ---------------------------------------------------------------------------
@@ -205,6 +158,7 @@ impl Metadata {
         let stale = self.autoclear & !kept != 0;
         let marks = self.bitmaps.wants_marks();
         if !dirty && !stale && !marks {
+            self.active.set_writable(true);
             return Ok(());
         }
         if dirty {
@@ -220,6 +174,7 @@ impl Metadata {
         }
         self.host.barrier(Barrier::FlagBeforeChange)?;
         self.autoclear &= kept;
+        self.active.set_writable(true);
         Ok(())
     }
 
@@ -233,6 +188,7 @@ impl Metadata {
     /// Writes everything, also what waits for the end, and then says on disk that the bitmaps and
     /// the refcounts are right.
     pub(super) fn finish(&mut self) -> Result<()> {
+        self.active.set_writable(false);
         self.write_back()?;
         if self.failed.is_some() {
             return Ok(());
@@ -255,7 +211,7 @@ impl Metadata {
             && self.failed.is_none()
         {
             self.mark_corrupt();
-            self.failed = Some(error.to_string());
+            self.fail(error);
         }
         result
     }
@@ -270,19 +226,20 @@ impl Metadata {
 
     /// Ends all writing.
     pub(super) fn fail(&mut self, why: &ImageError) {
+        self.active.set_writable(false);
         self.failed.get_or_insert_with(|| why.to_string());
     }
 
     /// Sees to it that `cluster` has an L2 table of its own, and gives the table's place.
     pub(super) fn own_table(&mut self, cluster: GuestCluster) -> Result<HostOffset> {
-        let index = self.l1_index(cluster);
+        let index = self.active.l1_index(cluster);
         match self.l1_entry(index)? {
             Some(entry) if entry.copied => Ok(entry.table),
             Some(shared) => {
                 let table = self.new_table(index, Some(shared.table))?;
                 let old = shared.table.cluster(&self.geometry);
                 let size = self.geometry.cluster_size();
-                self.l2.forget(shared.table, size);
+                self.active.l2().forget(shared.table, size);
                 self.space
                     .overlap
                     .remove(shared.table, 1, Kind::ActiveL2, &self.geometry);
@@ -305,29 +262,28 @@ impl Metadata {
                 self.host.write(&bytes, table, "an L2 table")?;
             }
         }
-        self.l2.forget(table, size);
-        if let Some(raw) = self.l1.get_mut(index) {
-            *raw = L1Entry {
-                table,
-                copied: true,
-            }
-            .encode();
-            self.l1_dirty.insert(index);
-        }
+        self.active.l2().forget(table, size);
         self.space
             .overlap
             .add(table, 1, Kind::ActiveL2, &self.geometry);
+        let copied = true;
+        self.set_l1(index, L1Entry { table, copied }.encode());
         Ok(table)
     }
 
+    fn set_l1(&mut self, index: usize, raw: u64) {
+        self.active.set_l1(index, raw);
+        self.l1_dirty.insert(index);
+    }
+
     /// The bytes of the L2 table at `table`, through the cache.
-    fn read_table(&mut self, table: HostOffset) -> Result<Vec<u8>> {
+    fn read_table(&self, table: HostOffset) -> Result<Vec<u8>> {
         let mut bytes = zeroed(self.geometry.cluster_size());
         let slice_size = self.geometry.slice_size();
         for (slice, at) in bytes.chunks_mut(buffer_len(slice_size)).zip(0..) {
             let offset = table.plus(at * slice_size);
-            self.load_slice(offset)?;
-            slice.copy_from_slice(self.l2.get(offset).unwrap_or(&[]));
+            self.active
+                .look(offset, |bytes| slice.copy_from_slice(bytes))?;
         }
         Ok(bytes)
     }
@@ -340,14 +296,15 @@ impl Metadata {
         mapping: Mapping,
         reason: Reason,
     ) -> Result<()> {
-        let table = self.own_table(cluster)?;
-        let (slice, index) = self.entry_place(table, cluster);
-        self.load_slice(slice)?;
-        let bytes = self.l2.get(slice).unwrap_or(&[]);
-        let old = Mapping::read(bytes, index, cluster, &self.geometry)?;
-        if let Some(bytes) = self.l2.get_mut(slice) {
-            mapping.write(bytes, index, &self.geometry);
+        if self.active.l2().is_crowded() {
+            self.write_back()?;
         }
+        let table = self.own_table(cluster)?;
+        let (slice, index) = self.active.entry_place(table, cluster);
+        let old = self.active.mapping(cluster)?;
+        self.active.change(slice, |bytes| {
+            mapping.write(bytes, index, &self.geometry);
+        })?;
         if let Some((first, count)) = old.clusters(&self.geometry)
             && mapping.clusters(&self.geometry) != Some((first, count))
         {
@@ -358,15 +315,14 @@ impl Metadata {
 
     /// Gives up the L2 tables of the L1 entries from `index` on, which map nothing any more.
     pub(super) fn drop_tables(&mut self, index: usize) -> Result<()> {
-        for index in index..self.l1.len() {
+        for index in index..self.active.l1_len() {
             let Some(entry) = self.l1_entry(index)? else {
                 continue;
             };
-            if let Some(raw) = self.l1.get_mut(index) {
-                *raw = 0;
-                self.l1_dirty.insert(index);
-            }
-            self.l2.forget(entry.table, self.geometry.cluster_size());
+            self.set_l1(index, 0);
+            self.active
+                .l2()
+                .forget(entry.table, self.geometry.cluster_size());
             self.space
                 .overlap
                 .remove(entry.table, 1, Kind::ActiveL2, &self.geometry);
@@ -380,7 +336,7 @@ impl Metadata {
 
     /// Whether anything waits to be written or released.
     pub(super) fn is_dirty(&self) -> bool {
-        self.l2.is_dirty()
+        self.active.l2().is_dirty()
             || !self.l1_dirty.is_empty()
             || self.space.refcounts.blocks_dirty()
             || self.space.refcounts.table_dirty()
@@ -397,9 +353,9 @@ impl Metadata {
         if !self.lazy {
             self.write_counts()?;
         }
-        if self.l2.is_dirty() || !self.l1_dirty.is_empty() {
+        if self.active.l2().is_dirty() || !self.l1_dirty.is_empty() {
             self.host.barrier(Barrier::ClusterBeforeReference)?;
-            self.l2.write_dirty(&self.host, "an L2 table")?;
+            self.active.l2().write_dirty(&self.host)?;
             self.write_l1()?;
         }
         Ok(())
@@ -417,7 +373,7 @@ impl Metadata {
 
     fn write_l1(&mut self) -> Result<()> {
         for &index in &self.l1_dirty {
-            let raw = self.l1.get(index).copied().unwrap_or(0);
+            let raw = self.active.raw_l1(index);
             let at = self.l1_offset.plus(index as u64 * 8);
             self.host.write(&raw.to_be_bytes(), at, "the L1 table")?;
         }
@@ -425,7 +381,8 @@ impl Metadata {
         Ok(())
     }
 
-    /// Stage 4, after [`Self::write_back`] and a barrier, with no request under way.
+    /// Stage 4, after [`Self::write_back`], a barrier and [`Space::note_cleared`], when the
+    /// requests that were under way then have ended.
     pub(super) fn apply_releases(&mut self) -> Result<()> {
         let applied = self.space.apply_releases();
         self.sealing(applied)

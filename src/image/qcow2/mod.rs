@@ -9,17 +9,29 @@
 //!
 //! - [`header`], [`extension`], [`geometry`], [`entry`], [`subcluster`], [`snapshot`], [`bitmap`]:
 //!   what stands on disk;
-//! - [`metadata`]: the mapping tables of an open image and the order of writes, over [`space`]
-//!   (allocation), [`refcount`], [`cache`], [`overlap`] and [`host`];
+//! - [`active`]: the mapping tables as requests read them, over [`cache`];
+//! - [`metadata`]: changes of them and the order of writes, over [`space`] (allocation),
+//!   [`refcount`], [`overlap`] and [`host`];
 //! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`crypt`]: what data looks like;
 //! - [`check`], [`repair`], [`create`]: whole images.
 //!
-//! *Threads.* One mutex guards the metadata; data is read and written outside it. Each request
-//! holds `in_flight` for reading; clusters given back are reused only when it can be had for
-//! writing, so that no request ever reads or writes a cluster that has changed its meaning.
+//! *Threads.* Many requests run at a time, each in the thread that asks for it.
+//!
+//! - Reads, and writes to clusters that are in place, take shared locks and atomics only, and none
+//!   of them while the host reads or writes data or an L2 table ([`active`], [`cache`]).
+//! - Whoever allocates or changes a mapping holds the mutex around [`metadata`] while doing so,
+//!   but not while writing its data: what is being allocated is announced instead ([`write`]). A
+//!   flush holds it while tables are written back; reads go on meanwhile.
+//! - Each request holds `in_flight` for reading. Clusters that were given back are free only after
+//!   it has been had for writing once, and so after every request that may have looked them up:
+//!   none ever reads or writes a cluster that has changed its meaning.
+//!
+//! Locks are taken in this order: `in_flight`, `metadata`, those inside the caches and
+//! [`overlap`]; the last are held for looks into memory, and nothing is waited for under them.
 //!
 //! Specification: QEMU's `docs/interop/qcow2`.
 
+mod active;
 pub mod address;
 mod amend;
 pub mod bitmap;
@@ -58,9 +70,11 @@ mod write;
 mod zero;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 
 use super::{ErrorKind, Extent, Format, Image, ImageError, Result, ZeroMode, check_range};
+use active::ActiveTables;
 use compress::Decompressed;
 use crypt::Crypt;
 use geometry::Geometry;
@@ -69,7 +83,7 @@ use host::{Barrier, Host};
 use metadata::Metadata;
 
 pub use compress::Compressor;
-pub use open::{DiscardedPlaces, Parameters, Purpose, Writing};
+pub use open::{CacheSizes, DiscardedPlaces, Parameters, Purpose, Writing};
 
 /// So many notes about released clusters may wait for a flush.
 const MAX_PENDING_RELEASES: usize = 16 * 1024;
@@ -80,11 +94,15 @@ pub struct Qcow2 {
     host: Arc<Host>,
     header: Header,
     geometry: Geometry,
+    active: Arc<ActiveTables>,
     metadata: Mutex<Metadata>,
+    /// How many notes about released clusters wait.
+    backlog: Arc<AtomicUsize>,
     /// Woken when a request has mapped, or given up, what it was allocating.
     allocated: Condvar,
-    /// Held for reading by every request, for writing while clusters are given back.
+    /// Held for reading by every request, for writing to wait for those under way.
     in_flight: RwLock<()>,
+    caches: CacheSizes,
     decompressed: Mutex<Decompressed>,
     crypt: Option<Crypt>,
     backing: Option<Arc<dyn Image>>,
@@ -157,6 +175,7 @@ impl Qcow2 {
             0 => Barrier::GuestFlush,
             _ => Barrier::ClearedBeforeReuse,
         })?;
+        metadata.space.note_cleared();
         if metadata.space.pending_releases() == 0 {
             return Ok(());
         }
@@ -170,16 +189,14 @@ impl Qcow2 {
             Releases::IfIdle => self.in_flight.try_write().ok(),
             Releases::Wait => Some(self.in_flight.write().unwrap_or_else(|e| e.into_inner())),
         };
-        let Some(_alone) = alone else { return Ok(()) };
-        let mut metadata = self.lock();
-        // Requests may have released more since the flush; with the image to ourselves the
-        // second flush settles that too, and is free where they have not.
-        metadata.write_back()?;
-        self.host.barrier(Barrier::ClearedBeforeReuse)?;
+        let Some(alone) = alone else { return Ok(()) };
+        // Requests that found these clusters have ended, and those to come cannot find them.
         self.decompressed
             .lock()
             .unwrap_or_else(|e| e.into_inner())
             .clear();
+        let mut metadata = self.lock();
+        drop(alone);
         metadata.apply_releases()
     }
 
@@ -200,9 +217,11 @@ impl Qcow2 {
     fn reload(&mut self) -> Result<()> {
         self.close()?;
         self.header = Header::read(self.host.storage(), Purpose::Contents)?;
-        let mut metadata = Metadata::load(&self.host, &self.header)?;
+        let mut metadata = Metadata::load(&self.host, &self.header, self.caches)?;
         open::note_fixed_tables(&mut metadata, &self.host, &self.header, self.writing)?;
         self.tracks_changes = metadata.bitmaps.wants_marks();
+        self.active = Arc::clone(metadata.active());
+        self.backlog = Arc::clone(metadata.space.backlog());
         self.metadata = Mutex::new(metadata);
         Ok(())
     }
@@ -227,7 +246,7 @@ impl Qcow2 {
 
     /// Before a request that may release clusters: bounds how many wait for a flush.
     fn relieve(&self) -> Result<()> {
-        if self.lock().space.pending_releases() < MAX_PENDING_RELEASES {
+        if self.backlog.load(Ordering::Relaxed) < MAX_PENDING_RELEASES {
             return Ok(());
         }
         self.flush_all(Releases::Wait)

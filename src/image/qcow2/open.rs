@@ -51,6 +51,28 @@ pub struct Parameters {
     pub path: Option<PathBuf>,
     /// What becomes of the place of a discarded cluster.
     pub discarded_places: DiscardedPlaces,
+    /// How much memory cached tables may take.
+    pub caches: CacheSizes,
+}
+
+/// How much memory the cached tables of an image may take, in bytes. Only tables that are used
+/// take any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSizes {
+    /// L2 tables (`l2-cache-size`).
+    pub l2: u64,
+    /// Refcount blocks (`refcount-cache-size`), which only changes need.
+    pub refcounts: u64,
+}
+
+impl Default for CacheSizes {
+    /// 32 MiB of L2 tables, which map 256 GiB in clusters of 64 KiB, and 8 MiB of refcounts.
+    fn default() -> Self {
+        Self {
+            l2: 32 << 20,
+            refcounts: 8 << 20,
+        }
+    }
 }
 
 /// What becomes of the place of a discarded cluster (`discard-no-unref`).
@@ -106,7 +128,7 @@ impl Qcow2 {
         if with.writing == Writing::Allowed {
             prepare_for_writing(&host, &mut header)?;
         }
-        let mut metadata = Metadata::load(&host, &header)?;
+        let mut metadata = Metadata::load(&host, &header, with.caches)?;
         check_l2_inside(&metadata, &header.geometry, host.len()?)?;
         check::check_end(&host, &header)?;
         note_fixed_tables(&mut metadata, &host, &header, with.writing)?;
@@ -114,6 +136,9 @@ impl Qcow2 {
             tracks_changes: metadata.bitmaps.wants_marks(),
             crypt: Crypt::open(host.storage(), &header, with.secret.as_ref())?,
             geometry: header.geometry,
+            active: Arc::clone(metadata.active()),
+            backlog: Arc::clone(metadata.space.backlog()),
+            caches: with.caches,
             metadata: Mutex::new(metadata),
             allocated: Condvar::new(),
             in_flight: RwLock::new(()),
@@ -138,6 +163,7 @@ impl Parameters {
             data_file: None,
             path: None,
             discarded_places: DiscardedPlaces::Released,
+            caches: CacheSizes::default(),
         }
     }
 }
@@ -259,7 +285,7 @@ pub(super) fn note_fixed_tables(
 /// Notes where the bitmap directory lies, and which bitmaps follow changes. A directory that lies
 /// on another table or outside the file is none.
 fn note_bitmaps(metadata: &mut Metadata, host: &Host, header: &Header) -> Result<()> {
-    let overlap = &mut metadata.space.overlap;
+    let overlap = &metadata.space.overlap;
     let Some((at, len)) = tracking::directory(host, header, overlap)? else {
         return Ok(());
     };

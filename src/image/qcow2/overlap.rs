@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::super::{ImageError, Result};
 use super::address::{HostCluster, HostOffset};
@@ -37,9 +38,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The clusters of an image that hold metadata.
+/// The clusters of an image that hold metadata. Every request looks here before it writes.
 #[derive(Debug, Default)]
 pub(super) struct Overlap {
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
     clusters: HashMap<HostCluster, Kind>,
     /// Tables that stay where they are while the image is open, as host byte ranges, sorted and
     /// disjoint: a snapshot may claim a table of 32 MiB, and there may be 65,536 snapshots.
@@ -47,21 +53,31 @@ pub(super) struct Overlap {
 }
 
 impl Overlap {
+    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(|e| e.into_inner())
+    }
+
     /// Adds the clusters that `len` bytes at `at` touch.
-    pub(super) fn add(&mut self, at: HostOffset, len: u64, kind: Kind, geometry: &Geometry) {
+    pub(super) fn add(&self, at: HostOffset, len: u64, kind: Kind, geometry: &Geometry) {
+        let mut tables = self.change();
         for cluster in span(at, len, geometry) {
-            self.clusters.entry(cluster).or_insert(kind);
+            tables.clusters.entry(cluster).or_insert(kind);
         }
     }
 
     /// Adds tables that stay where they are: start and length in bytes, and kind.
-    pub(super) fn add_fixed(&mut self, tables: impl IntoIterator<Item = (HostOffset, u64, Kind)>) {
+    pub(super) fn add_fixed(&self, tables: impl IntoIterator<Item = (HostOffset, u64, Kind)>) {
         let all = tables
             .into_iter()
             .map(|(at, len, kind)| (at.0, at.plus(len).0, kind));
-        self.fixed.extend(all.filter(|(start, end, _)| start < end));
-        self.fixed.sort_unstable_by_key(|&(start, ..)| start);
-        self.fixed.dedup_by(|next, first| {
+        let fixed = &mut self.change().fixed;
+        fixed.extend(all.filter(|(start, end, _)| start < end));
+        fixed.sort_unstable_by_key(|&(start, ..)| start);
+        fixed.dedup_by(|next, first| {
             let joined = next.0 <= first.1;
             if joined {
                 first.1 = first.1.max(next.1);
@@ -71,35 +87,40 @@ impl Overlap {
     }
 
     /// Takes them away again.
-    pub(super) fn remove(&mut self, at: HostOffset, len: u64, kind: Kind, geometry: &Geometry) {
+    pub(super) fn remove(&self, at: HostOffset, len: u64, kind: Kind, geometry: &Geometry) {
+        let mut tables = self.change();
         for cluster in span(at, len, geometry) {
-            if self.clusters.get(&cluster) == Some(&kind) {
-                self.clusters.remove(&cluster);
+            if tables.clusters.get(&cluster) == Some(&kind) {
+                tables.clusters.remove(&cluster);
             }
         }
     }
 
     /// Fails if `len` bytes at `at` touch metadata.
     pub(super) fn check_free(&self, at: HostOffset, len: u64, geometry: &Geometry) -> Result<()> {
-        if let Some(kind) = span(at, len, geometry).find_map(|c| self.clusters.get(&c)) {
+        let tables = self.tables();
+        if let Some(kind) = span(at, len, geometry).find_map(|c| tables.clusters.get(&c)) {
             return Err(overlap(at, *kind));
         }
-        self.check_fixed(at, len)
+        tables.check_fixed(at, len)
     }
 
+    /// Fails if the cluster at `at` is metadata of another kind than `kind`.
+    pub(super) fn check_is(&self, at: HostOffset, kind: Kind, geometry: &Geometry) -> Result<()> {
+        let tables = self.tables();
+        match tables.clusters.get(&at.cluster(geometry)) {
+            Some(&found) if found != kind => Err(overlap(at, found)),
+            _ => tables.check_fixed(at, 1),
+        }
+    }
+}
+
+impl Tables {
     fn check_fixed(&self, at: HostOffset, len: u64) -> Result<()> {
         let next = self.fixed.partition_point(|&(_, end, _)| end <= at.0);
         match self.fixed.get(next) {
             Some(&(start, _, kind)) if start < at.plus(len).0 => Err(overlap(at, kind)),
             _ => Ok(()),
-        }
-    }
-
-    /// Fails if the cluster at `at` is metadata of another kind than `kind`.
-    pub(super) fn check_is(&self, at: HostOffset, kind: Kind, geometry: &Geometry) -> Result<()> {
-        match self.clusters.get(&at.cluster(geometry)) {
-            Some(&found) if found != kind => Err(overlap(at, found)),
-            _ => self.check_fixed(at, 1),
         }
     }
 }

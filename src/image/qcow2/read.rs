@@ -1,12 +1,14 @@
 //! Guest reads: from guest offsets to host bytes, and what a run of the disk is made of.
 
+use std::ops::ControlFlow;
+
 use super::super::fields::zeroed;
-use super::super::{Extent, ExtentKind, ImageError, Result};
+use super::super::{Extent, ExtentKind, Result};
 use super::Qcow2;
+use super::active::ActiveTables;
 use super::address::{GuestOffset, HostOffset};
 use super::entry::Mapping;
 use super::geometry::Geometry;
-use super::metadata::Metadata;
 use super::subcluster::Part;
 
 /// A run of guest bytes of one kind.
@@ -27,7 +29,7 @@ impl Qcow2 {
     /// (the rest of its last cluster) are zeros.
     pub(super) fn read_guest(&self, mut buf: &mut [u8], mut offset: GuestOffset) -> Result<()> {
         while !buf.is_empty() {
-            let (piece, len) = self.lock().next_piece(offset, buf.len() as u64, self)?;
+            let (piece, len) = self.active.next_piece(offset, buf.len() as u64)?;
             let (now, rest) = buf.split_at_mut(super::super::fields::buffer_len(len));
             match piece {
                 Piece::Data(host) => self.read_data(now, offset, host)?,
@@ -87,7 +89,7 @@ impl Qcow2 {
 
     /// What starts at `offset`, through the whole chain.
     pub(super) fn find_extent(&self, offset: GuestOffset, len: u64) -> Result<Extent> {
-        let (piece, length) = self.lock().next_piece(offset, len, self)?;
+        let (piece, length) = self.active.next_piece(offset, len)?;
         let kind = match piece {
             Piece::Data(host) => ExtentKind::Data { host: host.0 },
             Piece::Compressed(..) => ExtentKind::Compressed,
@@ -127,15 +129,11 @@ impl Qcow2 {
     }
 }
 
-impl Metadata {
-    /// The run that starts at `offset`, at most `len` bytes long, and its length.
-    pub(super) fn next_piece(
-        &mut self,
-        offset: GuestOffset,
-        len: u64,
-        image: &Qcow2,
-    ) -> Result<(Piece, u64), ImageError> {
-        let geometry = &image.geometry;
+impl ActiveTables {
+    /// The run that starts at `offset`, at most `len` bytes long and to the end of its L2 table,
+    /// and its length.
+    pub(super) fn next_piece(&self, offset: GuestOffset, len: u64) -> Result<(Piece, u64)> {
+        let geometry = self.geometry();
         let cluster = offset.cluster(geometry);
         let within = offset.within(geometry);
         let wanted = geometry.clusters(within.saturating_add(len));
@@ -144,22 +142,30 @@ impl Metadata {
             let run = absent.saturating_mul(geometry.cluster_size()) - within;
             return Ok((Piece::Unallocated, run.min(len)));
         }
-        let cluster_size = geometry.cluster_size();
-        let (piece, mut end) = self::piece(self.mapping(cluster)?, within, geometry);
-        // A run stays inside one L2 table, which bounds the time for which the lock is held.
-        let to_table_end = geometry.l2_entries() - cluster.0 % geometry.l2_entries();
-        for count in 1..wanted.min(to_table_end) {
-            if end != count * cluster_size {
-                break;
+        let mut run = None;
+        self.each_mapping(cluster, wanted, |mapping| {
+            let Some((first, end)) = run else {
+                let (piece, end) = piece(mapping, within, geometry);
+                run = Some((piece, end));
+                return go_on(end.is_multiple_of(geometry.cluster_size()));
+            };
+            let (next, next_end) = piece(mapping, 0, geometry);
+            let goes_on = first.continues_with(next, end - within);
+            if goes_on {
+                run = Some((first, end + next_end));
             }
-            let next = self.mapping(cluster.plus(count))?;
-            let (next, next_end) = self::piece(next, 0, geometry);
-            if !piece.continues_with(next, end - within) {
-                break;
-            }
-            end += next_end;
-        }
+            go_on(goes_on && next_end == geometry.cluster_size())
+        })?;
+        let (piece, end) = run.unwrap_or((Piece::Unallocated, within + len));
         Ok((piece, (end - within).min(len)))
+    }
+}
+
+/// Whether an [`ActiveTables::each_mapping`] goes on.
+pub(super) fn go_on(more: bool) -> ControlFlow<()> {
+    match more {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
     }
 }
 

@@ -13,14 +13,13 @@ use super::address::{HostCluster, HostOffset};
 use super::geometry::Geometry;
 use super::header::Header;
 use super::host::Host;
+use super::open::CacheSizes;
 use super::width;
 
 use super::cache::TableCache;
 
 /// Refcount table entries: bits 9 to 63 are the offset of a block.
 pub(super) const BLOCK_OFFSET: u64 = !0x1ff;
-/// The most memory that cached blocks take.
-const CACHE_BYTES: u64 = 8 << 20;
 
 /// The refcounts of an image.
 #[derive(Debug)]
@@ -31,6 +30,10 @@ pub(super) struct Refcounts {
     table: Vec<u64>,
     dirty: BTreeSet<usize>,
     blocks: TableCache,
+}
+
+fn cache(bytes: u64, geometry: &Geometry) -> TableCache {
+    TableCache::new(bytes, geometry.slice_size(), "a refcount block")
 }
 
 /// What a search for free clusters found in one piece of the file.
@@ -59,8 +62,14 @@ impl Refcounts {
             table_offset: header.refcount_table_offset,
             table: words.map(|&word| u64::from_be_bytes(word)).collect(),
             dirty: BTreeSet::new(),
-            blocks: TableCache::new(CACHE_BYTES, geometry.slice_size()),
+            blocks: cache(CacheSizes::default().refcounts, &geometry),
         })
+    }
+
+    /// The same with at most `bytes` of cached blocks.
+    pub(super) fn with_cache(self, bytes: u64) -> Self {
+        let blocks = cache(bytes, &self.geometry);
+        Self { blocks, ..self }
     }
 
     /// Entries of the table.
@@ -104,8 +113,8 @@ impl Refcounts {
         let index = cluster.0 % self.geometry.slice_refcounts();
         Ok(self
             .blocks
-            .get(slice)
-            .map_or(0, |bytes| width::get(bytes, index, order)))
+            .look(slice, |bytes| width::get(bytes, index, order))
+            .unwrap_or(0))
     }
 
     /// Sets the refcount of `cluster`, whose block exists, in the cache.
@@ -125,10 +134,12 @@ impl Refcounts {
         };
         let order = self.geometry.refcount_order();
         let index = cluster.0 % self.geometry.slice_refcounts();
-        if let Some(bytes) = self.blocks.get_mut(slice) {
-            width::set(bytes, index, order, value);
+        self.blocks
+            .change(slice, |bytes| width::set(bytes, index, order, value));
+        match self.blocks.is_crowded() {
+            true => self.write_blocks(),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Looks for free clusters from `from` on, at most `want`, to the end of `from`'s slice.
@@ -140,16 +151,18 @@ impl Refcounts {
         };
         let per_slice = self.geometry.slice_refcounts();
         let order = self.geometry.refcount_order();
-        let bytes = self.blocks.get(slice).unwrap_or(&[]);
         let base = from - from % per_slice;
-        let mut free = (from % per_slice..per_slice)
-            .skip_while(|&i| width::get(bytes, i, order) != 0)
-            .take_while(|&i| width::get(bytes, i, order) == 0)
-            .take(buffer_len(want));
-        match free.next() {
-            Some(first) => Ok(Scan::Free(base + first, 1 + free.count() as u64)),
-            None => Ok(Scan::NoneBefore(base + per_slice)),
-        }
+        let found = self.blocks.look(slice, |bytes| {
+            let mut free = (from % per_slice..per_slice)
+                .skip_while(|&i| width::get(bytes, i, order) != 0)
+                .take_while(|&i| width::get(bytes, i, order) == 0)
+                .take(buffer_len(want));
+            let first = free.next()?;
+            Some(Scan::Free(base + first, 1 + free.count() as u64))
+        });
+        Ok(found
+            .flatten()
+            .unwrap_or(Scan::NoneBefore(base + per_slice)))
     }
 
     /// Brings the slice with the count of `cluster` into the cache and gives its offset.
@@ -163,13 +176,9 @@ impl Refcounts {
         let in_block = cluster.0 % self.geometry.block_entries();
         let slice_size = self.geometry.slice_size();
         let slice = block.plus(in_block / self.geometry.slice_refcounts() * slice_size);
-        if self.blocks.get(slice).is_none() {
-            if !self.blocks.has_room() {
-                self.write_blocks()?;
-            }
-            let mut bytes = zeroed(slice_size).into_boxed_slice();
-            self.host.read(&mut bytes, slice, "a refcount block")?;
-            self.blocks.insert(slice, bytes);
+        if self.blocks.look(slice, |_| ()).is_none() {
+            self.blocks
+                .load(slice..slice.plus(slice_size), &self.host)?;
         }
         Ok(Some(slice))
     }
@@ -220,7 +229,7 @@ impl Refcounts {
 
     /// Writes changed counts.
     pub(super) fn write_blocks(&mut self) -> Result<()> {
-        self.blocks.write_dirty(&self.host, "a refcount block")
+        self.blocks.write_dirty(&self.host)
     }
 
     /// Writes changed table entries.

@@ -1,13 +1,14 @@
 //! Space in the image file: taking clusters and giving them back.
 //!
 //! Taking raises refcounts in the cache at once; [`super::metadata`] writes them before anything
-//! that refers to the clusters. Giving back is in two steps: [`Space::release`] notes the
-//! clusters when the last reference to them is cleared in the cache, and
-//! [`Space::apply_releases`] lowers the counts once that is durable and no request still uses
+//! that refers to the clusters. Giving back is in three steps: [`Space::release`] notes the
+//! clusters when the last reference to them is cleared in the cache, [`Space::note_cleared`] that
+//! this is durable, and [`Space::apply_releases`] lowers the counts once no request still uses
 //! them. A new refcount block lies in the first cluster it describes; a table that is too small
 //! is replaced by a bigger one behind everything else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::fields::{buffer_len, put, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
@@ -65,23 +66,31 @@ pub(super) struct Space {
     host: Arc<Host>,
     geometry: Geometry,
     pub(super) refcounts: Refcounts,
-    pub(super) overlap: Overlap,
+    pub(super) overlap: Arc<Overlap>,
     /// No cluster before this one is free.
     hint: u64,
+    /// What nothing refers to any more, in the caches.
     released: Vec<Release>,
+    /// What nothing on disk refers to any more either.
+    cleared: Vec<Release>,
+    /// The length of both, for requests that must not wait for the metadata.
+    backlog: Arc<AtomicUsize>,
     /// Where the next compressed cluster may go on in a cluster that has room.
     compressed_tail: Option<HostOffset>,
 }
 
 impl Space {
-    pub(super) fn new(host: &Arc<Host>, header: &Header) -> Result<Self> {
+    /// The space of the image. Refcount blocks take at most `cache_bytes` of memory.
+    pub(super) fn new(host: &Arc<Host>, header: &Header, cache_bytes: u64) -> Result<Self> {
         let mut space = Self {
             host: Arc::clone(host),
             geometry: header.geometry,
-            refcounts: Refcounts::load(host, header)?,
-            overlap: Overlap::default(),
+            refcounts: Refcounts::load(host, header)?.with_cache(cache_bytes),
+            overlap: Arc::default(),
             hint: 0,
             released: Vec::new(),
+            cleared: Vec::new(),
+            backlog: Arc::default(),
             compressed_tail: None,
         };
         space.note_tables(header);
@@ -91,7 +100,7 @@ impl Space {
     fn note_tables(&mut self, header: &Header) {
         let geometry = &self.geometry;
         let cluster = geometry.cluster_size();
-        let overlap = &mut self.overlap;
+        let overlap = &self.overlap;
         overlap.add(HostOffset(0), cluster, Kind::Header, geometry);
         overlap.add(
             header.l1_offset,
@@ -444,19 +453,31 @@ impl Space {
             count,
             reason,
         });
+        self.backlog.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many notes of [`Self::release`] wait.
     pub(super) fn pending_releases(&self) -> usize {
-        self.released.len()
+        self.released.len() + self.cleared.len()
     }
 
-    /// Lowers the refcounts of everything released. The caller has made durable that nothing
-    /// refers to it, and knows that no request is under way.
+    /// The same, to be looked at without the metadata.
+    pub(super) fn backlog(&self) -> &Arc<AtomicUsize> {
+        &self.backlog
+    }
+
+    /// Notes that nothing on disk refers any more to what has been released so far.
+    pub(super) fn note_cleared(&mut self) {
+        self.cleared.append(&mut self.released);
+    }
+
+    /// Lowers the refcounts of what was released before [`Self::note_cleared`]. No request that
+    /// began before that is still under way.
     pub(super) fn apply_releases(&mut self) -> Result<()> {
-        let released = std::mem::take(&mut self.released);
+        let cleared = std::mem::take(&mut self.cleared);
+        self.backlog.fetch_sub(cleared.len(), Ordering::Relaxed);
         let mut empty = Vec::new();
-        for release in released {
+        for release in cleared {
             for cluster in (0..release.count).map(|i| release.first.plus(i)) {
                 if self.lower(cluster)? == 0 && release.reason == Reason::Discarded {
                     empty.push(cluster);

@@ -1,13 +1,16 @@
 //! Guest writes: in place where the cluster is the image's own, else copy-on-write.
 //!
-//! An allocating write takes clusters and announces the guest range under the lock, writes the
-//! data and the edges of the old contents outside it, and enters the mapping under the lock again.
-//! A second write to the same clusters waits for that. The mapping reaches the disk only behind a
+//! A write in place takes no lock but shared ones. An allocating write takes clusters and announces
+//! the guest range with the metadata locked, writes the data and the edges of the old contents with
+//! nothing locked, and locks again to enter the mapping. A second write that would allocate the
+//! same clusters waits for that; one that finds data in its part of a cluster need not, because
+//! nothing is copied over parts that have data. The mapping reaches the disk only behind a
 //! barrier (see [`super::metadata`]), so no power cut shows a guest what a recycled cluster held.
 //! With subclusters only those that are touched are filled, and those that a new cluster takes
 //! over from a shared one.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::sync::MutexGuard;
 
 use super::super::fields::{buffer_len, zeroed};
 use super::super::{ImageError, Result, SECTOR};
@@ -16,7 +19,7 @@ use super::address::{GuestCluster, GuestOffset, HostOffset};
 use super::entry::Mapping;
 use super::geometry::Geometry;
 use super::metadata::Metadata;
-use super::read::{Piece, piece};
+use super::read::{Piece, go_on, piece};
 use super::space::{Reason, Run};
 use super::subcluster::PartSet;
 
@@ -69,6 +72,21 @@ impl Metadata {
 }
 
 impl Qcow2 {
+    /// Waits until no request is allocating `cluster`.
+    pub(super) fn wait_for_allocation<'a>(
+        &self,
+        mut metadata: MutexGuard<'a, Metadata>,
+        cluster: GuestCluster,
+    ) -> MutexGuard<'a, Metadata> {
+        while metadata.is_allocating(cluster) {
+            metadata = self
+                .allocated
+                .wait(metadata)
+                .unwrap_or_else(|e| e.into_inner());
+        }
+        metadata
+    }
+
     /// Writes `buf` at `offset`. The caller holds `in_flight`.
     pub(super) fn write_guest(&self, mut buf: &[u8], mut offset: GuestOffset) -> Result<()> {
         while !buf.is_empty() {
@@ -88,34 +106,41 @@ impl Qcow2 {
 
     fn plan_write(&self, offset: GuestOffset, len: u64) -> Result<Step> {
         let cluster = offset.cluster(&self.geometry);
+        if self.active.is_writable() {
+            self.host.doubt()?;
+            let found = self.in_place(offset, len);
+            match found {
+                Ok(None) => {}
+                Ok(Some((host, len))) => return Ok(Step::InPlace(host, len)),
+                Err(error) => return self.lock().sealing(Err(error)),
+            }
+        }
+        self.active.warm(cluster, self.most_clusters(offset, len))?;
         let mut metadata = self.lock();
         metadata.begin_change()?;
-        while metadata.is_allocating(cluster) {
-            metadata = self
-                .allocated
-                .wait(metadata)
-                .unwrap_or_else(|e| e.into_inner());
-        }
+        let mut metadata = self.wait_for_allocation(metadata, cluster);
         let planned = self.plan_step(&mut metadata, offset, len);
         metadata.sealing(planned)
     }
 
+    /// How many clusters one allocating write takes at most.
+    fn most_clusters(&self, offset: GuestOffset, len: u64) -> u64 {
+        let wanted = self.geometry.clusters(offset.within(&self.geometry) + len);
+        wanted.min(MAX_STEP >> self.geometry.cluster_bits()).max(1)
+    }
+
     fn plan_step(&self, metadata: &mut Metadata, offset: GuestOffset, len: u64) -> Result<Step> {
         let geometry = &self.geometry;
-        let (cluster, within) = (offset.cluster(geometry), offset.within(geometry));
-        let wanted = geometry.clusters(within + len);
-        let first = metadata.mapping(cluster)?;
-        if let Some((host, end)) = writable(first, within, geometry) {
-            let len = self.in_place(metadata, offset, (host, end - within), len)?;
+        if let Some((host, len)) = self.in_place(offset, len)? {
             return Ok(Step::InPlace(host, len));
         }
+        let cluster = offset.cluster(geometry);
         metadata.own_table(cluster)?;
-        if let Some((host, true)) = first.place() {
-            let size = geometry.cluster_size();
-            self.check_overlap(metadata, host, size)?;
+        if let Some((host, true)) = metadata.mapping(cluster)?.place() {
+            self.check_overlap(host, geometry.cluster_size())?;
             return self.announce(metadata, (offset, len), 1, Place::Kept(host));
         }
-        let limit = (MAX_STEP >> geometry.cluster_bits()).max(1).min(wanted);
+        let limit = self.most_clusters(offset, len);
         let limit = limit.min(metadata.next_allocating(cluster) - cluster.0);
         let count = self.count_placeless(metadata, cluster, limit)?;
         if geometry.has_external_data() {
@@ -127,38 +152,38 @@ impl Qcow2 {
     }
 
     /// Fails if guest data at `host` would lie on metadata. An external data file has none.
-    fn check_overlap(&self, metadata: &Metadata, host: HostOffset, len: u64) -> Result<()> {
-        if self.geometry.has_external_data() {
-            return Ok(());
+    fn check_overlap(&self, host: HostOffset, len: u64) -> Result<()> {
+        match self.geometry.has_external_data() {
+            true => Ok(()),
+            false => self.active.overlap().check_free(host, len, &self.geometry),
         }
-        let overlap = &metadata.space.overlap;
-        overlap.check_free(host, len, &self.geometry)
     }
 
-    /// How much of a write of `len` bytes can go where it is, of which `ready` bytes at `host`
-    /// certainly do; to the end of the L2 table at most.
-    fn in_place(
-        &self,
-        metadata: &mut Metadata,
-        offset: GuestOffset,
-        (host, mut ready): (HostOffset, u64),
-        len: u64,
-    ) -> Result<u64> {
+    /// Where a write of `len` bytes at `offset` can go as it is, and how much of it, to the end of
+    /// the L2 table at most; `None` if its start needs more than that.
+    fn in_place(&self, offset: GuestOffset, len: u64) -> Result<Option<(HostOffset, u64)>> {
         let geometry = &self.geometry;
-        while ready < len {
-            let next = offset.plus(ready);
-            let cluster = next.cluster(geometry);
-            if next.within(geometry) != 0 || cluster.0.is_multiple_of(geometry.l2_entries()) {
-                break;
-            }
-            match writable(metadata.mapping(cluster)?, 0, geometry) {
-                Some((at, end)) if at == host.plus(ready) => ready += end,
-                _ => break,
-            }
+        let within = offset.within(geometry);
+        let mut run: Option<(HostOffset, u64)> = None;
+        let clusters = geometry.clusters(within + len);
+        self.active
+            .each_mapping(offset.cluster(geometry), clusters, |mapping| {
+                let start = if run.is_none() { within } else { 0 };
+                let Some((at, end)) = writable(mapping, start, geometry) else {
+                    return ControlFlow::Break(());
+                };
+                let (host, ready) = run.unwrap_or((at, 0));
+                if at != host.plus(ready) {
+                    return ControlFlow::Break(());
+                }
+                run = Some((host, ready + end - start));
+                go_on(end == geometry.cluster_size())
+            })?;
+        let run = run.map(|(host, ready)| (host, ready.min(len)));
+        if let Some((host, len)) = run {
+            self.check_overlap(host, len)?;
         }
-        let len = ready.min(len);
-        self.check_overlap(metadata, host, len)?;
-        Ok(len)
+        Ok(run)
     }
 
     /// How many clusters from `first` on, to the end of its L2 table, need a new place; at most
@@ -332,13 +357,48 @@ fn range(clusters: &Clusters) -> Range<u64> {
 
 /// Clusters taken and announced, not yet mapped. Dropped before [`Allocation::map`], it gives
 /// them back.
-struct Allocation<'a> {
+pub(super) struct Allocation<'a> {
     image: &'a Qcow2,
     clusters: Clusters,
     range: Range<u64>,
 }
 
-impl Allocation<'_> {
+impl<'a> Allocation<'a> {
+    /// The bytes taken at `host` for the compressed data of `cluster`.
+    pub(super) fn of_bytes(
+        image: &'a Qcow2,
+        cluster: GuestCluster,
+        (host, len): (HostOffset, u64),
+    ) -> Self {
+        let first = host.cluster(&image.geometry);
+        let last = host.plus(len.saturating_sub(1)).cluster(&image.geometry);
+        let count = last.0 - first.0 + 1;
+        let at = cluster.offset(&image.geometry);
+        Self {
+            image,
+            clusters: Clusters {
+                first: cluster,
+                count: 1,
+                place: Place::Taken(Run {
+                    first,
+                    count,
+                    fresh: false,
+                }),
+                fill: at..at,
+            },
+            range: cluster.0..cluster.0 + 1,
+        }
+    }
+
+    /// Enters a compressed cluster, whose data is written.
+    pub(super) fn map_compressed(mut self, mapping: Mapping) -> Result<()> {
+        let mut metadata = self.image.lock();
+        let mapped = metadata.map(self.clusters.first, mapping, Reason::Replaced);
+        metadata.sealing(mapped)?;
+        self.clusters.place = Place::Kept(HostOffset(0));
+        Ok(())
+    }
+
     /// The parts of `cluster` that were written.
     fn filled(&self, cluster: GuestCluster) -> PartSet {
         let geometry = &self.image.geometry;

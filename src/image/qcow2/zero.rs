@@ -6,7 +6,6 @@
 //! clusters, and in version 2 does nothing.
 
 use std::ops::Range;
-use std::sync::MutexGuard;
 
 use super::super::fields::zeroed;
 use super::super::{Result, ZeroMode};
@@ -23,9 +22,6 @@ const PIECE: u64 = 1 << 20;
 
 /// Before so many clusters more are unmapped, those before may have to be given back.
 const UNMAPPED_AT_A_TIME: u64 = 1 << 20;
-
-/// The lock is given up after so many clusters.
-const BATCH: u64 = 4096;
 
 /// What happens to a whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +137,7 @@ impl Qcow2 {
         let cluster = range.start.cluster(geometry);
         let base = cluster.offset(geometry).0;
         let parts = PartSet::touched(range.start.0 - base..range.end.0 - base, geometry);
+        self.active.warm(cluster, 1)?;
         let mut metadata = self.lock();
         metadata.begin_change()?;
         let mut metadata = self.wait_for_allocation(metadata, cluster);
@@ -151,21 +148,6 @@ impl Qcow2 {
             Changed::Yes => Ok(()),
             Changed::MustWrite => self.write_zeros(range.start, range.end),
         }
-    }
-
-    /// Waits until no request is allocating `cluster`.
-    fn wait_for_allocation<'a>(
-        &self,
-        mut metadata: MutexGuard<'a, Metadata>,
-        cluster: GuestCluster,
-    ) -> MutexGuard<'a, Metadata> {
-        while metadata.is_allocating(cluster) {
-            metadata = self
-                .allocated
-                .wait(metadata)
-                .unwrap_or_else(|e| e.into_inner());
-        }
-        metadata
     }
 
     /// Writes zeros where a range does not read as zeros already.
@@ -198,11 +180,13 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Changes clusters until [`BATCH`], or one that has to be written; gives how many.
+    /// Changes clusters until the end of a slice of their table, or one that has to be written;
+    /// gives how many.
     fn change_batch(&self, first: GuestCluster, last: GuestCluster, change: Change) -> Result<u64> {
+        self.active.warm(first, 1)?;
         let mut metadata = self.lock();
         metadata.begin_change()?;
-        let limit = (last.0 - first.0).min(BATCH);
+        let limit = self.active.slice_end(first).min(last).0 - first.0;
         let mut done = 0;
         while done < limit {
             let cluster = first.plus(done);
