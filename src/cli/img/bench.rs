@@ -1,9 +1,12 @@
 //! `cowbox img bench`: many requests of one kind, and how long they take.
+//!
+//! As many are under way at a time as is asked for, each in a thread of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::thread;
 use std::time::Instant;
 
 use clap::Args;
@@ -14,13 +17,16 @@ use super::options::{Opening, Use, format};
 use super::size;
 use crate::image::{Format, Image, ImageError};
 
+/// More requests than this are not under way at a time.
+const MOST_THREADS: u64 = 256;
+
 /// Measure how fast requests to an image are.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     /// How many requests.
     #[arg(short = 'c', long, default_value_t = 75_000)]
     count: u64,
-    /// How many at a time, as far as there are processors.
+    /// How many at a time, at most 256.
     #[arg(short = 'd', long, default_value_t = 64)]
     depth: u64,
     /// Format of the image.
@@ -44,7 +50,7 @@ pub(super) struct Bench {
     /// Write instead of reading.
     #[arg(short = 'w', long)]
     write: bool,
-    /// Accepted for the sake of scripts: flushes do not wait for other requests.
+    /// Flush without waiting for the requests under way.
     #[arg(long)]
     no_drain: bool,
     /// Accepted for the sake of scripts: when writes become durable.
@@ -105,48 +111,94 @@ impl Bench {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Sends all requests from as many threads as the depth and the processors allow.
+    /// Sends all requests, as many at a time as there are threads.
     fn requests(&self, image: &dyn Image, step: u64) -> Result<(), ImageError> {
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        let next = AtomicU64::new(0);
-        let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..self.depth.clamp(1, processors) {
-                scope.spawn(|| {
-                    if let Err(error) = self.worker(image, step, &next) {
-                        next.store(self.count, Ordering::Relaxed);
-                        let mut first = failure.lock().unwrap_or_else(|e| e.into_inner());
-                        first.get_or_insert(error);
-                    }
-                });
+        let sender = Sender {
+            bench: self,
+            image,
+            step,
+            next: AtomicU64::new(0),
+            under_way: RwLock::new(()),
+            failure: Mutex::new(None),
+        };
+        let threads = self.depth.min(self.count).clamp(1, MOST_THREADS);
+        thread::scope(|scope| {
+            // This thread is one of them, so that a host short of threads only lowers the depth.
+            for _ in 1..threads {
+                let spawned = thread::Builder::new().spawn_scoped(scope, || sender.run());
+                if let Err(error) = spawned {
+                    eprintln!("cannot send so many requests at a time: {error}");
+                    break;
+                }
             }
+            sender.run();
         });
-        let failure = failure.into_inner().unwrap_or_else(|e| e.into_inner());
-        failure.map_or(Ok(()), Err)
+        let failure = sender.failure.into_inner();
+        failure
+            .unwrap_or_else(|e| e.into_inner())
+            .map_or(Ok(()), Err)
+    }
+}
+
+/// What the threads share that send requests.
+struct Sender<'a> {
+    bench: &'a Bench,
+    image: &'a dyn Image,
+    step: u64,
+    /// The number of the next request.
+    next: AtomicU64,
+    /// Held for reading by requests, for writing by a flush that waits for them.
+    under_way: RwLock<()>,
+    failure: Mutex<Option<ImageError>>,
+}
+
+impl Sender<'_> {
+    /// Sends one request after the other, until there are no more or one has failed.
+    fn run(&self) {
+        let len = usize::try_from(self.bench.buffer_size).unwrap_or(0);
+        let mut buffer = vec![self.bench.pattern; len];
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.bench.count {
+                return;
+            }
+            if let Err(error) = self.request(number, &mut buffer) {
+                self.next.store(self.bench.count, Ordering::Relaxed);
+                let mut first = self.failure.lock().unwrap_or_else(|e| e.into_inner());
+                first.get_or_insert(error);
+            }
+        }
     }
 
-    fn worker(&self, image: &dyn Image, step: u64, next: &AtomicU64) -> Result<(), ImageError> {
-        let len = usize::try_from(self.buffer_size).unwrap_or(0);
-        let mut buffer = vec![self.pattern; len];
-        // Requests wrap around at the end of the disk, whole requests only.
-        let places = (image.size() - self.buffer_size) / step + 1;
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= self.count {
-                return Ok(());
+    fn request(&self, number: u64, buffer: &mut [u8]) -> Result<(), ImageError> {
+        let at = self.place(number);
+        {
+            let _one = self.under_way.read().unwrap_or_else(|e| e.into_inner());
+            match self.bench.write {
+                true => self.image.write_at(buffer, at)?,
+                false => self.image.read_at(buffer, at)?,
             }
-            let at = self.offset + number * step;
-            let at = match at + self.buffer_size <= image.size() {
-                true => at,
-                false => (number % places) * step,
-            };
-            match self.write {
-                true => image.write_at(&buffer, at)?,
-                false => image.read_at(&mut buffer, at)?,
-            }
-            if self.flush_interval > 0 && (number + 1).is_multiple_of(self.flush_interval) {
-                image.flush()?;
-            }
+        }
+        let interval = self.bench.flush_interval;
+        if interval == 0 || !(number + 1).is_multiple_of(interval) {
+            return Ok(());
+        }
+        let _alone = match self.bench.no_drain {
+            true => None,
+            false => Some(self.under_way.write().unwrap_or_else(|e| e.into_inner())),
+        };
+        self.image.flush()
+    }
+
+    /// Where a request goes: behind the end of the disk comes its start, and a request that would
+    /// reach over the end goes to the start as a whole.
+    fn place(&self, number: u64) -> u64 {
+        let size = self.image.size();
+        let at = u128::from(number) * u128::from(self.step) + u128::from(self.bench.offset);
+        let at = u64::try_from(at % u128::from(size)).unwrap_or(0);
+        match at + self.bench.buffer_size <= size {
+            true => at,
+            false => 0,
         }
     }
 }
