@@ -7,8 +7,8 @@
 
 mod attacks;
 mod bitmaps;
-mod encryption;
 mod concurrency;
+mod encryption;
 mod host_errors;
 mod locks;
 mod model;

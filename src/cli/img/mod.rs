@@ -4,6 +4,7 @@ mod amend;
 mod bench;
 mod bitmap;
 mod bitmap_list;
+mod caches;
 mod check;
 mod commit;
 mod compare;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::program::Program;
 use super::super::zeros::{detect_zeroes, discards};
+use super::caches::CacheOptions;
 use super::options::{format, switch};
 use super::secrets::NamedSecrets;
 use super::{keys, qemu_text};
@@ -14,19 +15,16 @@ use crate::image::qcow2::{DiscardedPlaces, Qcow2};
 use crate::image::{self, Image, ImageError, OpenOptions, Sharing};
 
 /// Driver options that change only speed, or what is not there to change.
-const TUNING: [&str; 12] = [
+const TUNING: [&str; 9] = [
     "aio",
     "auto-read-only",
     "cache-clean-interval",
-    "cache-size",
     "file.aio",
     "file.locking",
     "l2-cache-entry-size",
-    "l2-cache-size",
     "lazy-refcounts",
     "locking",
     "node-name",
-    "refcount-cache-size",
 ];
 
 /// An image and how it is opened.
@@ -76,7 +74,12 @@ impl Source {
         program: Program,
     ) -> Result<Self, Box<dyn Error>> {
         let mut path = None;
+        let mut caches = CacheOptions::default();
         for (key, value) in pairs {
+            if let Some(taken) = caches.take(&key, &value) {
+                taken?;
+                continue;
+            }
             match &*key {
                 "driver" | "file.driver" if value == "file" => {}
                 "driver" => options.format = Some(format(&value)?),
@@ -101,6 +104,7 @@ impl Source {
                 _ => return Err(format!("Invalid parameter '{}'", key.escape_debug()).into()),
             }
         }
+        options.caches = caches.sizes()?;
         let missing = "A block device must be specified for \"file\"";
         Ok(Self {
             path: path.ok_or(missing)?,

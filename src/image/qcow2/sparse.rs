@@ -50,15 +50,16 @@ impl Qcow2 {
         if !self.geometry.has_extended_l2() {
             return Ok((None, len));
         }
-        let mut metadata = self.lock();
         let cluster = offset.cluster(&self.geometry);
         let within = offset.within(&self.geometry);
-        let absent = metadata.clusters_without_table(cluster, self.geometry.clusters(len));
+        let absent = self
+            .active
+            .clusters_without_table(cluster, self.geometry.clusters(len));
         if absent > 0 {
             let run = absent.saturating_mul(self.geometry.cluster_size()) - within;
             return Ok((None, run.min(len)));
         }
-        let place = metadata.mapping(cluster)?.place();
+        let place = self.active.mapping(cluster)?.place();
         let run = self.geometry.cluster_size() - within;
         Ok((place.map(|(host, _)| host.plus(within)), run.min(len)))
     }
