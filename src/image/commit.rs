@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::extent::Extents;
 use super::fields::{buffer_len, zeroed};
 use super::open::same_file;
+use super::pipeline::{self, Done, Progress};
 use super::qcow2::Purpose;
 use super::qcow2::header::Header;
 use super::qcow2::preallocate::Preallocation;
@@ -15,7 +17,8 @@ use super::{
 use crate::storage::FileStorage;
 use crate::storage::file::Mode;
 
-const PIECE: u64 = 2 << 20;
+/// Bytes that a thread takes on at a time; a multiple of most cluster sizes.
+const PIECE: u64 = 1 << 20;
 
 /// What becomes of the overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +30,12 @@ pub enum Afterwards {
 }
 
 /// Writes everything that the image at `path` holds by itself into its backing image, flushes
-/// that, and then does `afterwards`. `progress` is told how many bytes are done.
+/// that, and then does `afterwards`.
 pub fn commit(
     path: &Path,
     options: &OpenOptions,
     afterwards: Afterwards,
-    progress: &mut dyn FnMut(u64),
+    progress: Progress<'_>,
 ) -> Result<()> {
     let base = backing_of(path, options)?.ok_or_else(|| no_backing().in_file(path))?;
     let overlay = open_above(path, options, &base.path)?;
@@ -49,7 +52,7 @@ pub fn commit_to(
     path: &Path,
     options: &OpenOptions,
     base: &Path,
-    progress: &mut dyn FnMut(u64),
+    progress: Progress<'_>,
 ) -> Result<()> {
     let mut layer = Layer {
         path: path.to_path_buf(),
@@ -116,7 +119,7 @@ fn open_above(path: &Path, options: &OpenOptions, base: &Path) -> Result<Arc<dyn
 }
 
 /// Copies what `overlay` holds to `base`, which gets as long as it.
-fn copy_to(overlay: &dyn Image, base: &Layer, progress: &mut dyn FnMut(u64)) -> Result<()> {
+fn copy_to(overlay: &dyn Image, base: &Layer, progress: Progress<'_>) -> Result<()> {
     let target = open(&base.path, &base.options)?;
     let size = target.size();
     if overlay.size() <= size {
@@ -142,26 +145,45 @@ fn no_backing() -> ImageError {
     )
 }
 
-fn copy_down(overlay: &dyn Image, base: &dyn Image, progress: &mut dyn FnMut(u64)) -> Result<()> {
-    let mut buf = zeroed(PIECE);
-    let mut at = 0;
-    while at < overlay.size() {
-        let extent = overlay.extent(at, overlay.size() - at)?;
-        let len = match extent.kind {
-            ExtentKind::Unallocated => extent.length,
-            ExtentKind::Zero { .. } => {
-                base.write_zeroes(at, extent.length, ZeroMode::MayUnmap)?;
-                extent.length
+fn copy_down(overlay: &dyn Image, base: &dyn Image, progress: Progress<'_>) -> Result<()> {
+    let mut done = Done::default();
+    let mut extents = Extents::new(overlay);
+    let mut next = || {
+        while done.position < overlay.size() {
+            let at = done.position;
+            let to_edge = PIECE - at % PIECE;
+            let extent = extents.at(at)?;
+            let len = match extent.kind {
+                ExtentKind::Unallocated => extent.length,
+                ExtentKind::Zero { .. } => {
+                    base.write_zeroes(at, extent.length, ZeroMode::MayUnmap)?;
+                    extent.length
+                }
+                ExtentKind::Data { .. } | ExtentKind::Compressed => {
+                    let len = extent.length.min(to_edge);
+                    done.copied += len;
+                    len
+                }
+            };
+            done.position += len;
+            progress(done);
+            if !matches!(
+                extent.kind,
+                ExtentKind::Unallocated | ExtentKind::Zero { .. }
+            ) {
+                return Ok(Some((at, len)));
             }
-            ExtentKind::Data { .. } | ExtentKind::Compressed => {
-                let (piece, _) = buf.split_at_mut(buffer_len(extent.length.min(PIECE)));
-                overlay.read_at(piece, at)?;
-                base.write_at(piece, at)?;
-                piece.len() as u64
-            }
-        };
-        at += len;
-        progress(at);
-    }
-    Ok(())
+        }
+        Ok(None)
+    };
+    pipeline::run(
+        pipeline::processors(),
+        &|| zeroed(PIECE),
+        &mut next,
+        &|buf, (at, len), _| {
+            let (piece, _) = buf.split_at_mut(buffer_len(len));
+            overlay.read_at(piece, at)?;
+            base.write_at(piece, at)
+        },
+    )
 }

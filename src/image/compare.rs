@@ -1,10 +1,16 @@
 //! Comparing what a guest would see of two images.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::extent::Extents;
 use super::fields::{buffer_len, zeroed};
+use super::pipeline::{self, Done, Progress};
+use super::zeros::is_zero;
 use super::{Image, Result};
 
-/// Bytes compared at a time.
-const PIECE: u64 = 1 << 20;
+/// Bytes that a thread compares at a time: two of them fit a processor's own cache.
+const PIECE: u64 = 512 << 10;
 
 /// What a comparison found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,59 +25,116 @@ pub enum Comparison {
 
 /// Compares the contents of `a` and `b`.
 pub fn compare(a: &dyn Image, b: &dyn Image) -> Result<Comparison> {
+    compare_with(a, b, &mut |_| {})
+}
+
+/// The same, and tells how far it is.
+pub fn compare_with(a: &dyn Image, b: &dyn Image, progress: Progress<'_>) -> Result<Comparison> {
     let both = a.size().min(b.size());
-    if let Some(at) = first_difference(a, b, both)? {
+    let pair = Pair {
+        sides: [Some(a), Some(b)],
+        span: 0..both,
+    };
+    if let Some(at) = pair.first_difference(progress)? {
         return Ok(Comparison::ContentAt(at));
     }
     let longer = if a.size() > b.size() { a } else { b };
-    Ok(first_content(longer, both)?.map_or(Comparison::Same, Comparison::RestAt))
+    let rest = Pair {
+        sides: [Some(longer), None],
+        span: both..longer.size(),
+    };
+    let found = rest.first_difference(progress)?;
+    Ok(found.map_or(Comparison::Same, Comparison::RestAt))
 }
 
-fn first_difference(a: &dyn Image, b: &dyn Image, end: u64) -> Result<Option<u64>> {
-    let (mut left, mut right) = (zeroed(PIECE), zeroed(PIECE));
-    let mut at = 0;
-    while at < end {
-        let (in_a, in_b) = (a.extent(at, end - at)?, b.extent(at, end - at)?);
-        let len = in_a.length.min(in_b.length);
-        if in_a.kind.reads_zero() && in_b.kind.reads_zero() {
-            at += len;
-            continue;
-        }
-        let len = buffer_len(len.min(PIECE));
-        let ((left, _), (right, _)) = (left.split_at_mut(len), right.split_at_mut(len));
-        a.read_at(left, at)?;
-        b.read_at(right, at)?;
-        if left != right {
-            return Ok(Some(at + differing_sector(left, right)));
-        }
-        at += len as u64;
+/// A span of two disks, one of which may be missing and reads as zeros.
+struct Pair<'a> {
+    sides: [Option<&'a dyn Image>; 2],
+    span: Range<u64>,
+}
+
+/// A part to compare: where, how long, and which sides are not known to be zeros.
+struct Piece {
+    at: u64,
+    len: u64,
+    read: [bool; 2],
+}
+
+impl Pair<'_> {
+    fn first_difference(&self, progress: Progress<'_>) -> Result<Option<u64>> {
+        // Pieces are handed out in order and every one is finished, so that the lowest place found
+        // is the first there is.
+        let found = AtomicU64::new(u64::MAX);
+        let mut done = Done {
+            position: self.span.start,
+            copied: 0,
+        };
+        let mut extents = self.sides.map(|side| side.map(Extents::new));
+        let mut next = || {
+            while done.position < self.span.end && found.load(Ordering::Relaxed) == u64::MAX {
+                let piece = self.piece(&mut extents, done.position)?;
+                done.position += piece.len;
+                progress(done);
+                if piece.read != [false; 2] {
+                    return Ok(Some(piece));
+                }
+            }
+            Ok(None)
+        };
+        pipeline::run(
+            pipeline::processors(),
+            &|| [zeroed(PIECE), zeroed(PIECE)],
+            &mut next,
+            &|buffers, piece, _| {
+                if let Some(byte) = self.difference(buffers, &piece)? {
+                    let at = piece.at + byte;
+                    found.fetch_min(at - at % super::SECTOR, Ordering::Relaxed);
+                }
+                Ok(())
+            },
+        )?;
+        let found = found.into_inner();
+        Ok((found != u64::MAX).then_some(found))
     }
-    Ok(None)
-}
 
-/// The first byte of `image` from `start` on, by sectors, that is not zero.
-fn first_content(image: &dyn Image, start: u64) -> Result<Option<u64>> {
-    let mut buf = zeroed(PIECE);
-    let zeros = zeroed(PIECE);
-    let mut at = start;
-    while at < image.size() {
-        let extent = image.extent(at, image.size() - at)?;
-        if extent.kind.reads_zero() {
-            at += extent.length;
-            continue;
+    /// What there is to compare at `at`.
+    fn piece(&self, extents: &mut [Option<Extents<'_>>; 2], at: u64) -> Result<Piece> {
+        let mut piece = Piece {
+            at,
+            len: self.span.end - at,
+            read: [false; 2],
+        };
+        for (side, read) in extents.iter_mut().zip(&mut piece.read) {
+            if let Some(extents) = side {
+                let extent = extents.at(at)?;
+                piece.len = piece.len.min(extent.length);
+                *read = !extent.kind.reads_zero();
+            }
         }
-        let len = buffer_len(extent.length.min(PIECE));
-        let (data, _) = buf.split_at_mut(len);
-        image.read_at(data, at)?;
-        if data != zeros.split_at(len).0 {
-            return Ok(Some(at + differing_sector(data, &zeros)));
+        if piece.read != [false; 2] {
+            piece.len = piece.len.min(PIECE - at % PIECE);
         }
-        at += len as u64;
+        Ok(piece)
     }
-    Ok(None)
-}
 
-fn differing_sector(a: &[u8], b: &[u8]) -> u64 {
-    let byte = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(0) as u64;
-    byte - byte % super::SECTOR
+    /// The first byte of `piece` that differs.
+    fn difference(&self, buffers: &mut [Vec<u8>; 2], piece: &Piece) -> Result<Option<u64>> {
+        let mut there = [None, None];
+        let sides = self.sides.iter().zip(piece.read).zip(buffers);
+        for (((side, read), buffer), there) in sides.zip(&mut there) {
+            if let (Some(image), true) = (side, read) {
+                let data = buffer.split_at_mut(buffer_len(piece.len)).0;
+                image.read_at(data, piece.at)?;
+                *there = Some(&*data);
+            }
+        }
+        let byte = match there {
+            [Some(a), Some(b)] if a != b => a.iter().zip(b).position(|(a, b)| a != b),
+            [Some(data), None] | [None, Some(data)] if !is_zero(data) => {
+                data.iter().position(|&byte| byte != 0)
+            }
+            _ => None,
+        };
+        Ok(byte.map(|byte| byte as u64))
+    }
 }

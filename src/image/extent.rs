@@ -1,5 +1,7 @@
 //! What a run of a disk is made of, as `map`, `convert` and `compare` see it.
 
+use super::{Image, Result};
+
 /// A run of bytes of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -36,5 +38,56 @@ impl ExtentKind {
     /// Whether the run is known to read as zeros.
     pub fn reads_zero(self) -> bool {
         matches!(self, Self::Zero { .. } | Self::Unallocated)
+    }
+}
+
+/// The extents of a disk, for a reader that goes forward in steps of its own. Each is looked up
+/// once: where the host searches far for the next hole, that takes time.
+#[derive(Debug)]
+pub(super) struct Extents<'a> {
+    image: &'a dyn Image,
+    now: Option<Extent>,
+}
+
+impl<'a> Extents<'a> {
+    pub(super) fn new(image: &'a dyn Image) -> Self {
+        Self { image, now: None }
+    }
+
+    /// The rest of the extent that holds byte `at` of the disk.
+    pub(super) fn at(&mut self, at: u64) -> Result<Extent> {
+        let known = self
+            .now
+            .filter(|now| at >= now.offset && at - now.offset < now.length);
+        let found = match known {
+            Some(found) => found,
+            None => self
+                .image
+                .extent(at, self.image.size().saturating_sub(at))?,
+        };
+        self.now = Some(found);
+        Ok(found.from(at))
+    }
+}
+
+impl Extent {
+    /// The part from byte `at` of the disk on, which lies in it.
+    fn from(self, at: u64) -> Self {
+        let skipped = at - self.offset;
+        let kind = match self.kind {
+            ExtentKind::Data { host } => ExtentKind::Data {
+                host: host + skipped,
+            },
+            ExtentKind::Zero { host } => ExtentKind::Zero {
+                host: host.map(|host| host + skipped),
+            },
+            kind => kind,
+        };
+        Self {
+            offset: at,
+            length: self.length - skipped,
+            kind,
+            depth: self.depth,
+        }
     }
 }

@@ -34,6 +34,7 @@ mod fields;
 pub mod info;
 pub mod measure;
 mod open;
+pub mod pipeline;
 pub mod qcow2;
 mod raw;
 pub mod rebase;

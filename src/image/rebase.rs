@@ -7,14 +7,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::extent::Extents;
 use super::fields::{buffer_len, zeroed};
+use super::pipeline::{self, Done, Progress};
 use super::qcow2::Qcow2;
+use super::zeros::is_zero;
 use super::{
     BackingPolicy, ErrorKind, ExtentKind, Format, Image, ImageError, OpenOptions, Result, ZeroMode,
     chain, open, open_qcow2,
 };
 
-/// Bytes compared at a time; a multiple of every cluster size.
+/// Bytes that a thread takes on at a time; a multiple of every cluster size.
 const PIECE: u64 = 2 << 20;
 
 /// The backing image that is recorded.
@@ -33,12 +36,12 @@ struct Backings {
 }
 
 /// Gives the image at `path` another backing image, or none, and changes nothing that the guest
-/// sees. `progress` is told how many bytes of the disk are done.
+/// sees.
 pub fn rebase(
     path: &Path,
     options: &OpenOptions,
     backing: Option<NewBacking<'_>>,
-    progress: &mut dyn FnMut(u64),
+    progress: Progress<'_>,
 ) -> Result<()> {
     let mut image = open_qcow2(path, options)?;
     let new = backing
@@ -98,47 +101,71 @@ fn open_new(
 
 /// Writes into `image`, which is over `new` already, what it showed over `old` and does not show
 /// now.
-fn copy_what_differs(
-    image: &Qcow2,
-    backings: &Backings,
-    progress: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let (old, new) = (backings.old.as_ref(), backings.new.as_ref());
-    let cluster = buffer_len(image.geometry().cluster_size());
-    let (mut shown, mut below) = (zeroed(PIECE), zeroed(PIECE));
-    let mut at = 0;
-    while at < image.size() {
-        let extent = image.extent(at, image.size() - at)?;
-        let own = extent.depth == 0 && extent.kind != ExtentKind::Unallocated;
-        let nothing = extent.kind.reads_zero() && old.is_none_or(|old| is_zero_run(old, &extent));
-        if own || nothing {
-            at += extent.length;
-            progress(at);
-            continue;
-        }
-        // Up to the next multiple, so that later pieces are whole clusters.
-        let len = buffer_len(extent.length.min(PIECE - at % PIECE));
-        let (shown, below) = (shown.split_at_mut(len).0, below.split_at_mut(len).0);
-        read_from(old, shown, at)?;
-        read_from(new, below, at)?;
-        let first = cluster - buffer_len(at % cluster as u64);
-        let mut offset = at;
-        let (mut shown, mut below): (&[u8], &[u8]) = (shown, below);
-        let mut unit = first.min(len);
-        while !shown.is_empty() {
-            let (now, rest) = shown.split_at(unit);
-            let (old, other) = below.split_at(unit);
-            if now != old {
-                write_unit(image, now, offset)?;
+fn copy_what_differs(image: &Qcow2, backings: &Backings, progress: Progress<'_>) -> Result<()> {
+    let old = backings.old.as_ref();
+    let mut done = Done::default();
+    let mut extents = Extents::new(image);
+    let mut next = || {
+        while done.position < image.size() {
+            let at = done.position;
+            let extent = extents.at(at)?;
+            let own = extent.depth == 0 && extent.kind != ExtentKind::Unallocated;
+            let same =
+                own || extent.kind.reads_zero() && old.is_none_or(|old| is_zero_run(old, &extent));
+            let len = match same {
+                true => extent.length,
+                // Up to the next multiple, so that later pieces are whole clusters.
+                false => extent.length.min(PIECE - at % PIECE),
+            };
+            done.position += len;
+            progress(done);
+            if !same {
+                done.copied += len;
+                return Ok(Some((at, len)));
             }
-            offset += unit as u64;
-            (shown, below) = (rest, other);
-            unit = cluster.min(shown.len());
         }
-        at = offset;
-        progress(at);
+        Ok(None)
+    };
+    pipeline::run(
+        pipeline::processors(),
+        &|| (zeroed(PIECE), zeroed(PIECE)),
+        &mut next,
+        &|(shown, below), (at, len), _| {
+            let len = buffer_len(len);
+            let (shown, below) = (shown.split_at_mut(len).0, below.split_at_mut(len).0);
+            read_from(old, shown, at)?;
+            read_from(backings.new.as_ref(), below, at)?;
+            write_differing(image, (shown, below), at)
+        },
+    )
+}
+
+/// Writes the clusters from `at` on whose new contents are not the old ones: runs of them at once.
+fn write_differing(image: &Qcow2, (shown, below): (&[u8], &[u8]), at: u64) -> Result<()> {
+    let cluster = buffer_len(image.geometry().cluster_size());
+    let mut unit = cluster - buffer_len(at % cluster as u64);
+    let (mut from, mut to) = (0, 0);
+    while to < shown.len() {
+        let end = (to + unit).min(shown.len());
+        let differs = shown.get(to..end) != below.get(to..end);
+        let zero = shown.get(to..end).is_some_and(is_zero);
+        if !differs || zero {
+            write_run(image, shown.get(from..to).unwrap_or(&[]), at + from as u64)?;
+            from = end;
+        }
+        if differs && zero {
+            image.write_zeroes(at + to as u64, (end - to) as u64, ZeroMode::MayUnmap)?;
+        }
+        (to, unit) = (end, cluster);
     }
-    Ok(())
+    write_run(image, shown.get(from..to).unwrap_or(&[]), at + from as u64)
+}
+
+fn write_run(image: &Qcow2, data: &[u8], at: u64) -> Result<()> {
+    match data {
+        [] => Ok(()),
+        data => image.write_at(data, at),
+    }
 }
 
 /// Whether all of a run is known to read as zeros in `image`, or to lie past its end.
@@ -148,13 +175,6 @@ fn is_zero_run(image: &Arc<dyn Image>, run: &super::Extent) -> bool {
         || image
             .extent(run.offset, run.length.min(there))
             .is_ok_and(|e| e.kind.reads_zero() && e.length >= run.length.min(there))
-}
-
-fn write_unit(image: &Qcow2, data: &[u8], at: u64) -> Result<()> {
-    match data.iter().all(|&byte| byte == 0) {
-        true => image.write_zeroes(at, data.len() as u64, ZeroMode::MayUnmap),
-        false => image.write_at(data, at),
-    }
 }
 
 /// Fills `buf` from a backing image; zeros past its end, or without one.

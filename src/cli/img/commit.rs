@@ -10,6 +10,7 @@ use super::super::program::Program;
 use super::options::{Opening, format};
 use super::progress::Progress;
 use super::qemu_text;
+use super::size;
 use crate::image::Format;
 use crate::image::commit::{Afterwards, commit, commit_to};
 
@@ -28,9 +29,9 @@ pub(super) struct Commit {
     /// Accepted for the sake of scripts: when writes become durable. They are at the end.
     #[arg(short = 't', long)]
     cache: Option<String>,
-    /// Accepted for the sake of scripts: the most bytes a second.
-    #[arg(short = 'r', long)]
-    rate_limit: Option<String>,
+    /// Copy at most so many bytes a second.
+    #[arg(short = 'r', value_name = "RATE", value_parser = size::parse)]
+    rate_limit: Option<u64>,
     /// Show how far it is.
     #[arg(short = 'p', long)]
     progress: bool,
@@ -53,7 +54,8 @@ impl Commit {
         } else {
             Afterwards::Empty
         };
-        let mut progress = Progress::new(self.progress, size);
+        let progress = Progress::new(self.progress && !self.quiet, size, program);
+        let mut progress = progress.limited(self.rate_limit);
         let (path, options) = (&source.path, &source.options);
         let show = &mut |done| progress.at(done);
         match &self.base {

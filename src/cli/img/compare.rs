@@ -8,8 +8,9 @@ use clap::Args;
 use super::super::program::Program;
 use super::super::{Outcome, report};
 use super::options::{Opening, format};
+use super::progress::Progress;
 use crate::image::Format;
-use crate::image::compare::{Comparison, compare};
+use crate::image::compare::{Comparison, compare_with};
 
 /// Compare what two images hold.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(super) struct Compare {
     /// Accepted for the sake of scripts: how the images are cached.
     #[arg(short = 'T', value_name = "CACHE")]
     cache: Option<String>,
-    /// Show how far it is: nothing is shown, a comparison is quick.
+    /// Show how far it is.
     #[arg(short = 'p', long)]
     progress: bool,
     #[command(flatten)]
@@ -57,7 +58,10 @@ impl Compare {
             self.say("Strict mode: Image size mismatch!");
             return Ok(ExitCode::from(1));
         }
-        let found = compare(&*first, &*second)?;
+        let longest = first.size().max(second.size());
+        let mut progress = Progress::new(self.progress && !self.quiet, longest, program);
+        let found = compare_with(&*first, &*second, &mut |done| progress.at(done))?;
+        progress.end();
         if mismatch && !matches!(found, Comparison::ContentAt(_)) {
             self.say("Warning: Image size mismatch!");
         }

@@ -12,8 +12,13 @@ use super::super::program::Program;
 use super::options::{NewImage, Opening, format};
 use super::progress::Progress;
 use super::size;
-use crate::image::convert::{ConvertOptions, Storing, TargetContents, convert};
+use crate::image::convert::{ConvertOptions, Storing, TargetContents, WriteOrder, convert};
+use crate::image::pipeline::Done;
+use crate::image::qcow2::Level;
 use crate::image::{Format, Image};
+
+/// The most threads that may be asked for.
+const MAX_THREADS: usize = 16;
 
 /// Copy an image into another format.
 #[derive(Debug, Args)]
@@ -48,24 +53,28 @@ pub(super) struct Convert {
     /// Do not write runs of zeros of this many bytes; 0 writes everything.
     #[arg(short = 'S', value_name = "SIZE", value_parser = size::parse)]
     sparse: Option<u64>,
-    /// Accepted for the sake of scripts: how many requests at a time.
-    #[arg(short = 'm', value_name = "REQUESTS")]
-    parallel: Option<u32>,
-    /// Accepted for the sake of scripts: the order of writes is free in any case.
+    /// So many threads work at it; without this, one for each processor.
+    #[arg(short = 'm', value_name = "THREADS", value_parser = threads)]
+    parallel: Option<usize>,
+    /// Take space in the target as data comes, in place of the order of the disk.
     #[arg(short = 'W')]
     out_of_order: bool,
     /// Accepted for the sake of scripts.
     #[arg(short = 'C')]
     copy_range: bool,
+    /// How much work goes into compression: default, fast, or the number of a level (zlib 1 to 9,
+    /// zstd 1 to 22).
+    #[arg(long, value_name = "LEVEL", requires = "compress", value_parser = level)]
+    compression_level: Option<Level>,
     /// Accepted for the sake of scripts: when writes become durable. They are at the end.
     #[arg(short = 't', value_name = "CACHE")]
     cache: Option<String>,
     /// Accepted for the sake of scripts.
     #[arg(short = 'T', value_name = "CACHE")]
     source_cache: Option<String>,
-    /// Accepted for the sake of scripts: the most bytes a second.
-    #[arg(short = 'r', value_name = "RATE")]
-    rate_limit: Option<String>,
+    /// Copy at most so many bytes a second.
+    #[arg(short = 'r', value_name = "RATE", value_parser = size::parse)]
+    rate_limit: Option<u64>,
     /// Show how far it is.
     #[arg(short = 'p', long)]
     progress: bool,
@@ -92,12 +101,19 @@ impl Convert {
             return Err("output file is smaller than input file".into());
         }
         let mut options = self.options(target.backing().is_some());
-        let mut progress = Progress::new(self.progress, size);
+        let progress = Progress::new(self.progress && !self.quiet, size, program);
+        let mut progress = progress.limited(self.rate_limit);
+        let mut before = Done::default();
         for source in sources {
-            let before = options.offset;
+            let mut last = before;
             convert(&*source, &*target, options, &mut |done| {
-                progress.at(before + done);
+                last = Done {
+                    position: before.position + done.position,
+                    copied: before.copied + done.copied,
+                };
+                progress.at(last);
             })?;
+            before = last;
             options.offset += source.size();
         }
         progress.end();
@@ -196,9 +212,34 @@ impl Convert {
                 (false, true) => TargetContents::Backed,
                 (false, false) => TargetContents::New,
             },
+            level: self.compression_level.unwrap_or_default(),
+            threads: self.parallel.unwrap_or(default.threads),
+            order: match self.out_of_order {
+                true => WriteOrder::Any,
+                false => WriteOrder::Disk,
+            },
             ..default
         }
     }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| (1..=MAX_THREADS).contains(n));
+    number.ok_or_else(|| {
+        format!(
+            "Invalid number of coroutines. Allowed number of coroutines is between 1 and \
+             {MAX_THREADS}"
+        )
+    })
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::from_name(text).ok_or_else(|| {
+        format!(
+            "\"{}\" is not a level; there are default, fast, and numbers (zlib 1 to 9, zstd 1 to 22)",
+            text.escape_debug()
+        )
+    })
 }
 
 /// The snapshot that `-l` names: an identifier or a name, also as `snapshot.name=…`.

@@ -70,7 +70,11 @@ impl Rebase {
             return Ok(ExitCode::SUCCESS);
         }
         let reading = self.opening.reading(&self.file, self.format, program)?;
-        let mut progress = Progress::new(self.progress, reading.open()?.size());
+        let mut progress = Progress::new(
+            self.progress && !self.quiet,
+            reading.open()?.size(),
+            program,
+        );
         let done = rebase(&source.path, &source.options, backing, &mut |done| {
             progress.at(done);
         });

@@ -4,10 +4,11 @@
 //! are read only where the file has them, and counts are kept in pages that exist where something
 //! is referred to. Nothing is changed here; that is [`super::repair`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
-use super::super::fields::{buffer_len, zeroed};
+use super::super::fields::zeroed;
 use super::super::{ImageError, Result};
 use super::address::{GuestCluster, HostCluster, HostOffset};
 use super::bitmap::{Directory, MAX_DIRECTORY};
@@ -15,13 +16,13 @@ use super::entry::{L1_RESERVED, L1Entry, Mapping, RawEntry};
 use super::geometry::Geometry;
 use super::header::{BITMAPS, Header};
 use super::host::Host;
+use super::ordinary::OrdinaryRun;
 use super::refcount::Refcounts;
+use super::references::{Counts, Ones, PAGE};
 use super::{snapshot, width};
 
 /// So many findings are described; the rest is only counted.
 const MAX_MESSAGES: usize = 200;
-/// References are counted in pages of this many clusters.
-const PAGE: u64 = 256;
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
@@ -54,57 +55,15 @@ pub struct Report {
 }
 
 impl Report {
-    fn note(&mut self, message: String) {
+    fn note(&mut self, message: fmt::Arguments<'_>) {
         if self.messages.len() < MAX_MESSAGES {
-            self.messages.push(message);
+            self.messages.push(message.to_string());
         }
     }
 
-    fn corruption(&mut self, message: String) {
+    fn corruption(&mut self, message: fmt::Arguments<'_>) {
         self.corruptions += 1;
-        self.note(format!("ERROR {message}"));
-    }
-}
-
-/// How often each host cluster is referred to.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pages: BTreeMap<u64, Box<[u32]>>,
-}
-
-impl Counts {
-    fn add(&mut self, cluster: HostCluster) {
-        let zeros = || vec![0; buffer_len(PAGE)].into_boxed_slice();
-        let page = self.pages.entry(cluster.0 / PAGE).or_insert_with(zeros);
-        if let Some(count) = page.get_mut(buffer_len(cluster.0 % PAGE)) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// How often `cluster` is referred to.
-    pub(super) fn get(&self, cluster: HostCluster) -> u64 {
-        let page = self.pages.get(&(cluster.0 / PAGE));
-        page.and_then(|page| page.get(buffer_len(cluster.0 % PAGE)))
-            .map_or(0, |&count| u64::from(count))
-    }
-
-    /// The clusters that are referred to, in order, and how often.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (HostCluster, u64)> {
-        self.pages.iter().flat_map(|(page, counts)| {
-            let clusters = (page * PAGE..).map(HostCluster);
-            clusters
-                .zip(counts.iter().map(|&count| u64::from(count)))
-                .filter(|&(_, n)| n > 0)
-        })
-    }
-
-    /// One past the last cluster that is referred to.
-    pub(super) fn end(&self) -> u64 {
-        let Some((page, counts)) = self.pages.last_key_value() else {
-            return 0;
-        };
-        let last = counts.iter().rposition(|&count| count > 0).unwrap_or(0);
-        page * PAGE + last as u64 + 1
+        self.note(format_args!("ERROR {message}"));
     }
 }
 
@@ -182,6 +141,8 @@ struct Walk<'a> {
     geometry: Geometry,
     file_len: u64,
     refcounts: Refcounts,
+    /// The clusters whose refcount is 1.
+    ones: Ones,
     counts: Counts,
     report: Report,
     /// Where the ordinary cluster before, of the same L2 table, ends in the file.
@@ -191,12 +152,14 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn new(host: &'a Arc<Host>, header: &'a Header) -> Result<Self> {
         let total_clusters = header.geometry.clusters(header.size);
+        let refcounts = Refcounts::load(host, header)?;
         Ok(Self {
             host,
             header,
             geometry: header.geometry,
             file_len: host.len()?,
-            refcounts: Refcounts::load(host, header)?,
+            ones: Ones::read(host, &header.geometry, &refcounts)?,
+            refcounts,
             counts: Counts::default(),
             report: Report {
                 total_clusters,
@@ -232,7 +195,7 @@ impl<'a> Walk<'a> {
         let end = self.file_len.next_multiple_of(self.geometry.cluster_size());
         if at.0.checked_add(len).is_none_or(|last| last > end) {
             self.report.past_end += 1;
-            self.report.corruption(format!(
+            self.report.corruption(format_args!(
                 "{what} at {:#x} ({len} bytes) reaches past the end of the file",
                 at.0
             ));
@@ -242,7 +205,7 @@ impl<'a> Walk<'a> {
             at.cluster(&self.geometry).0,
             at.plus(len - 1).cluster(&self.geometry).0,
         );
-        (first..=last).for_each(|cluster| self.counts.add(HostCluster(cluster)));
+        self.counts.add(HostCluster(first), last - first + 1);
         true
     }
 
@@ -251,8 +214,10 @@ impl<'a> Walk<'a> {
         if at.is_aligned(&self.geometry) {
             return self.refer(at, 1, what);
         }
-        self.report
-            .corruption(format!("{what} at {:#x} is not aligned to a cluster", at.0));
+        self.report.corruption(format_args!(
+            "{what} at {:#x} is not aligned to a cluster",
+            at.0
+        ));
         false
     }
 
@@ -267,13 +232,14 @@ impl<'a> Walk<'a> {
         for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
             let raw = u64::from_be_bytes(*word);
             if raw & L1_RESERVED != 0 {
-                self.report
-                    .corruption(format!("reserved bits in L1 entry {index}: {raw:#018x}"));
+                self.report.corruption(format_args!(
+                    "reserved bits in L1 entry {index}: {raw:#018x}"
+                ));
             }
             match L1Entry::decode(raw, index, &self.geometry) {
                 Ok(None) => {}
                 Ok(Some(entry)) => self.follow_l2(entry, index, tables, &mut table)?,
-                Err(error) => self.report.corruption(error.to_string()),
+                Err(error) => self.report.corruption(format_args!("{error}")),
             }
         }
         Ok(())
@@ -289,8 +255,9 @@ impl<'a> Walk<'a> {
         if entry.table.0 >= self.file_len || !self.refer_cluster(entry.table, "an L2 table") {
             if entry.table.0 >= self.file_len {
                 self.report.past_end += 1;
-                self.report
-                    .corruption(format!("L1 entry {index} points past the end of the file"));
+                self.report.corruption(format_args!(
+                    "L1 entry {index} points past the end of the file"
+                ));
             }
             return Ok(());
         }
@@ -298,26 +265,57 @@ impl<'a> Walk<'a> {
         self.host.read(table, entry.table, "an L2 table")?;
         let first = (index as u64) << self.geometry.l2_bits();
         self.previous_end = None;
-        for (at, cluster) in (0..self.geometry.l2_entries()).zip(first..) {
-            let raw = RawEntry::read(table, at, &self.geometry);
-            if raw.word != 0 || raw.bitmap != 0 {
-                self.follow_entry(raw, GuestCluster(cluster), tables);
+        let mut at = 0;
+        while at < self.geometry.l2_entries() {
+            let cluster = GuestCluster(first + at);
+            let run = OrdinaryRun::at(table, at, &self.geometry);
+            let count = run.map_or(1, |run| run.count);
+            if !run.is_some_and(|run| self.follow_run(run, cluster, tables)) {
+                for i in 0..count {
+                    let raw = RawEntry::read(table, at + i, &self.geometry);
+                    if raw.word != 0 || raw.bitmap != 0 {
+                        self.follow_entry(raw, cluster.plus(i), tables);
+                    }
+                }
             }
+            at += count;
         }
         Ok(())
+    }
+
+    /// Follows the entries of `run`, the first of which is that of `cluster`, if all of them are
+    /// without a fault.
+    fn follow_run(&mut self, run: OrdinaryRun, cluster: GuestCluster, tables: Tables) -> bool {
+        let geometry = &self.geometry;
+        let OrdinaryRun { start, count, .. } = run;
+        let len = count << geometry.cluster_bits();
+        let first = start.cluster(geometry);
+        let good = start.plus(len).0 <= self.file_len
+            && cluster.plus(count).offset(geometry).0 <= self.header.size
+            && (tables == Tables::Snapshot || self.ones.all_are(first, count, run.copied));
+        if !good {
+            return false;
+        }
+        self.counts.add(first, count);
+        if tables == Tables::Active {
+            self.statistics(start.0);
+            self.report.allocated_clusters += count - 1;
+            self.previous_end = Some(start.plus(len).0);
+        }
+        true
     }
 
     fn follow_entry(&mut self, raw: RawEntry, cluster: GuestCluster, tables: Tables) {
         let guest = cluster.offset(&self.geometry);
         if raw.has_reserved_bits(&self.geometry) {
             let RawEntry { word, bitmap } = raw;
-            self.report.corruption(format!(
+            self.report.corruption(format_args!(
                 "reserved bits in the L2 entry of {guest}: {word:#018x} {bitmap:#018x}"
             ));
         }
         let mapping = match Mapping::decode(raw, cluster, &self.geometry) {
             Ok(mapping) => mapping,
-            Err(error) => return self.report.corruption(error.to_string()),
+            Err(error) => return self.report.corruption(format_args!("{error}")),
         };
         match (mapping, mapping.place()) {
             (Mapping::Compressed { host, len }, _) => {
@@ -348,7 +346,7 @@ impl<'a> Walk<'a> {
             (_, None) => return,
         }
         if guest.0 >= self.header.size && tables == Tables::Active && self.header.snapshots == 0 {
-            self.report.note(format!(
+            self.report.note(format_args!(
                 "a cluster is mapped at {guest}, past the end of the disk"
             ));
         }
@@ -366,13 +364,13 @@ impl<'a> Walk<'a> {
         if tables == Tables::Snapshot {
             return;
         }
-        let count = self.refcounts.get(at.cluster(&self.geometry)).unwrap_or(0);
-        if copied == (count == 1) {
+        if copied == self.ones.has(at.cluster(&self.geometry)) {
             return;
         }
+        let count = self.refcounts.get(at.cluster(&self.geometry)).unwrap_or(0);
         self.report.copied_missing += u64::from(!copied);
         let flag = if copied { "set" } else { "not set" };
-        self.report.corruption(format!(
+        self.report.corruption(format_args!(
             "COPIED is {flag} for the {what} at {:#x}, which has refcount {count}",
             at.0
         ));
@@ -382,7 +380,7 @@ impl<'a> Walk<'a> {
         let (snapshots, len) = match snapshot::read_table(self.host.storage(), self.header) {
             Ok(found) => found,
             Err(error) => {
-                self.report.corruption(error.to_string());
+                self.report.corruption(format_args!("{error}"));
                 return Ok(());
             }
         };
@@ -413,7 +411,7 @@ impl<'a> Walk<'a> {
                 self.bitmap_table(bitmap.table, u64::from(bitmap.table_entries) * 8)
             }),
             Err(error) => {
-                self.report.corruption(error.to_string());
+                self.report.corruption(format_args!("{error}"));
                 Ok(())
             }
         }
@@ -449,42 +447,59 @@ impl<'a> Walk<'a> {
         let per_block = self.geometry.block_entries();
         let blocks: Vec<_> = self.refcounts.blocks().collect();
         let mut bytes = zeroed(self.geometry.cluster_size());
+        let mut known = BTreeSet::new();
         for &(index, block) in &blocks {
             if !block.is_aligned(&self.geometry) || block.0 >= self.file_len {
                 continue;
             }
-            self.host.read(&mut bytes, block, "a refcount block")?;
-            let first = index as u64 * per_block;
-            for i in 0..per_block {
-                let count = width::get(&bytes, i, self.geometry.refcount_order());
-                let cluster = HostCluster(first + i);
-                let references = self.counts.get(cluster);
-                if count != references {
-                    self.mismatch(cluster, count, references);
-                }
+            // A block that two entries of the table share has been reported; it is read once.
+            if known.insert(block) {
+                self.host.read(&mut bytes, block, "a refcount block")?;
+                self.compare_block(index as u64 * per_block, &bytes);
             }
         }
-        let covered: HashSet<u64> = blocks.iter().map(|&(index, _)| index as u64).collect();
-        let lost: Vec<_> = self
-            .counts
-            .iter()
-            .filter(|(c, _)| !covered.contains(&(c.0 / per_block)))
-            .collect();
+        let covered: BTreeSet<u64> = blocks.iter().map(|&(index, _)| index as u64).collect();
+        let lost = self.counts.outside(&covered, per_block);
         lost.into_iter()
             .for_each(|(cluster, references)| self.mismatch(cluster, 0, references));
         Ok(())
     }
 
+    /// Compares the counts in `block`, the first of which is that of cluster `first`.
+    fn compare_block(&mut self, first: u64, block: &[u8]) {
+        let order = self.geometry.refcount_order();
+        let per_block = self.geometry.block_entries();
+        let mut at = 0;
+        while at < per_block {
+            let run = (per_block - at).min(PAGE - (first + at) % PAGE);
+            if !self
+                .counts
+                .agree(HostCluster(first + at), run, (block, at, order))
+            {
+                for i in at..at + run {
+                    let count = width::get(block, i, order);
+                    let cluster = HostCluster(first + i);
+                    let references = self.counts.get(cluster);
+                    if count != references {
+                        self.mismatch(cluster, count, references);
+                    }
+                }
+            }
+            at += run;
+        }
+    }
+
     fn mismatch(&mut self, cluster: HostCluster, count: u64, references: u64) {
-        let text = format!(
-            "cluster {} refcount={count} reference={references}",
-            cluster.0
-        );
+        let cluster = cluster.0;
         if count > references {
             self.report.leaks += 1;
-            self.report.note(format!("Leaked {text}"));
+            self.report.note(format_args!(
+                "Leaked cluster {cluster} refcount={count} reference={references}"
+            ));
         } else {
-            self.report.corruption(text);
+            self.report.corruption(format_args!(
+                "cluster {cluster} refcount={count} reference={references}"
+            ));
         }
     }
 }

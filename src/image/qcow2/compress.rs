@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
-use zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer};
+use zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
@@ -21,13 +21,17 @@ use super::write::Allocation;
 
 /// log2 of the window.
 const WINDOW_BITS: u8 = 12;
+/// The levels that are called fast: results are at most 10 % and 6 % bigger than those of the default.
+const FAST_DEFLATE: u32 = 2;
+const FAST_ZSTD: i32 = 1;
 /// So many decompressed clusters are kept, for readers that come in small steps.
 const KEPT: usize = 4;
 
-/// The clusters decompressed last.
+/// The clusters decompressed last, and decoders that nobody uses.
 #[derive(Debug, Default)]
 pub(super) struct Decompressed {
     clusters: VecDeque<(HostOffset, Arc<[u8]>)>,
+    decoders: Vec<Decompressor>,
 }
 
 impl Decompressed {
@@ -49,21 +53,90 @@ impl Decompressed {
     }
 }
 
+/// How much work goes into compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// As much as other programs take by default: level 6 of deflate, 3 of Zstandard.
+    #[default]
+    Default,
+    /// Less, for a result that is a little bigger.
+    Fast,
+    /// The level of this number: 1 to 9 of deflate, 1 to 22 of Zstandard.
+    Number(u8),
+}
+
+impl Level {
+    /// The level of this name or number.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "default" => Some(Self::Default),
+            "fast" => Some(Self::Fast),
+            _ => name
+                .parse()
+                .ok()
+                .filter(|n| (1..=22).contains(n))
+                .map(Self::Number),
+        }
+    }
+
+    fn deflate(self) -> u32 {
+        match self {
+            Self::Default => 6,
+            Self::Fast => FAST_DEFLATE,
+            Self::Number(level) => u32::from(level).min(9),
+        }
+    }
+
+    fn zstd(self) -> i32 {
+        match self {
+            Self::Default => zstd_safe::CLEVEL_DEFAULT,
+            Self::Fast => FAST_ZSTD,
+            Self::Number(level) => i32::from(level),
+        }
+    }
+}
+
 /// An encoder, to be used for many clusters.
 pub enum Compressor {
-    /// Raw deflate streams. Each has an encoder of its own: that of zlib-rs 0.6 cannot be reset in
-    /// the middle of a stream, where a cluster that does not get smaller leaves it.
-    Deflate,
+    /// Raw deflate streams.
+    Deflate(Deflate),
     /// Zstandard frames.
-    Zstd(CCtx<'static>),
+    Zstd(CCtx<'static>, i32),
+}
+
+/// An encoder of raw deflate streams.
+pub struct Deflate {
+    level: u32,
+    /// Ready for a new stream. That of zlib-rs 0.6 cannot be reset in the middle of a stream, where
+    /// a cluster that does not get smaller leaves it.
+    ready: Option<Compress>,
+}
+
+impl Deflate {
+    fn compress(&mut self, data: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let mut encoder = self.ready.take().unwrap_or_else(|| {
+            let level = flate2::Compression::new(self.level);
+            Compress::new_with_window_bits(level, false, WINDOW_BITS)
+        });
+        let done = encoder.compress_vec(data, out, FlushCompress::Finish);
+        if done.ok()? != flate2::Status::StreamEnd {
+            return None;
+        }
+        encoder.reset();
+        self.ready = Some(encoder);
+        Some(())
+    }
 }
 
 impl Compressor {
     /// An encoder for images with this compression type.
-    pub fn new(kind: Compression) -> Self {
+    pub fn new(kind: Compression, level: Level) -> Self {
         match kind {
-            Compression::Deflate => Self::Deflate,
-            Compression::Zstd => Self::Zstd(CCtx::create()),
+            Compression::Deflate => Self::Deflate(Deflate {
+                level: level.deflate(),
+                ready: None,
+            }),
+            Compression::Zstd => Self::Zstd(CCtx::create(), level.zstd()),
         }
     }
 
@@ -71,42 +144,65 @@ impl Compressor {
     pub fn compress(&mut self, data: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(data.len().checked_sub(1)?);
         match self {
-            Self::Deflate => {
-                let level = flate2::Compression::default();
-                let mut deflate = Compress::new_with_window_bits(level, false, WINDOW_BITS);
-                let done = deflate.compress_vec(data, &mut out, FlushCompress::Finish);
-                (done.ok()? == flate2::Status::StreamEnd).then_some(out)
-            }
-            Self::Zstd(context) => {
-                // An encoder that runs out of room has not made the data smaller.
-                let level = zstd_safe::CLEVEL_DEFAULT;
-                context.compress(&mut out, data, level).ok()?;
-                Some(out)
+            Self::Deflate(deflate) => deflate.compress(data, &mut out)?,
+            // An encoder that runs out of room has not made the data smaller.
+            Self::Zstd(context, level) => {
+                context.compress(&mut out, data, *level).ok()?;
             }
         }
+        out.shrink_to_fit();
+        Some(out)
     }
 }
 
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Deflate => "Compressor(deflate)",
-            Self::Zstd(_) => "Compressor(zstd)",
+            Self::Deflate(_) => "Compressor(deflate)",
+            Self::Zstd(..) => "Compressor(zstd)",
         })
     }
 }
 
-/// Decompresses `data` into `cluster`, exactly filling it.
-fn decompress(kind: Compression, data: &[u8], cluster: &mut [u8]) -> Option<()> {
-    match kind {
-        Compression::Deflate => inflate(data, cluster),
-        Compression::Zstd => decode_frames(data, cluster),
+/// A decoder, to be used for many clusters.
+enum Decompressor {
+    Deflate(Decompress),
+    Zstd(DCtx<'static>),
+}
+
+impl Decompressor {
+    fn new(kind: Compression) -> Option<Self> {
+        Some(match kind {
+            Compression::Deflate => Self::Deflate(Decompress::new(false)),
+            Compression::Zstd => Self::Zstd(DCtx::try_create()?),
+        })
+    }
+
+    /// Decompresses `data` into `cluster`, exactly filling it.
+    fn decompress(&mut self, data: &[u8], cluster: &mut [u8]) -> Option<()> {
+        match self {
+            Self::Deflate(decoder) => {
+                decoder.reset(false);
+                let finish = FlushDecompress::Finish;
+                decoder.decompress(data, cluster, finish).ok()?;
+                (decoder.total_out() == cluster.len() as u64).then_some(())
+            }
+            Self::Zstd(context) => {
+                context.reset(ResetDirective::SessionOnly).ok()?;
+                decode_frames(context, data, cluster)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Decompressor")
     }
 }
 
 /// Decodes Zstandard frames until `cluster` is full, where a frame must end.
-fn decode_frames(data: &[u8], cluster: &mut [u8]) -> Option<()> {
-    let mut context = DCtx::try_create()?;
+fn decode_frames(context: &mut DCtx<'_>, data: &[u8], cluster: &mut [u8]) -> Option<()> {
     let wanted = cluster.len();
     let mut input = InBuffer::around(data);
     let mut output = OutBuffer::around(cluster);
@@ -122,14 +218,6 @@ fn decode_frames(data: &[u8], cluster: &mut [u8]) -> Option<()> {
     }
 }
 
-fn inflate(data: &[u8], cluster: &mut [u8]) -> Option<()> {
-    let mut inflate = Decompress::new(false);
-    inflate
-        .decompress(data, cluster, FlushDecompress::Finish)
-        .ok()?;
-    (inflate.total_out() == cluster.len() as u64).then_some(())
-}
-
 impl Qcow2 {
     /// Fills `buf` with the bytes at `offset`, which lie in the compressed cluster that takes at
     /// most `len` bytes at `host`.
@@ -139,28 +227,38 @@ impl Qcow2 {
         offset: GuestOffset,
         (host, len): (HostOffset, u64),
     ) -> Result<()> {
-        let cluster = self.decompressed_cluster(offset, host, len)?;
+        let kept = self.decompressed().get(host);
         let start = buffer_len(offset.within(&self.geometry));
+        if kept.is_none() && buf.len() as u64 == self.geometry.cluster_size() {
+            return self.decompress(buf, offset, (host, len));
+        }
+        let cluster = match kept {
+            Some(cluster) => cluster,
+            None => {
+                let mut cluster = zeroed(self.geometry.cluster_size());
+                self.decompress(&mut cluster, offset, (host, len))?;
+                let cluster: Arc<[u8]> = cluster.into();
+                self.decompressed().keep(host, Arc::clone(&cluster));
+                cluster
+            }
+        };
         if let Some(data) = cluster.get(start..start + buf.len()) {
             buf.copy_from_slice(data);
         }
         Ok(())
     }
 
-    fn decompressed_cluster(
+    fn decompressed(&self) -> MutexGuard<'_, Decompressed> {
+        self.decompressed.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Fills `cluster` with the whole compressed cluster of `offset`.
+    fn decompress(
         &self,
+        cluster: &mut [u8],
         offset: GuestOffset,
-        host: HostOffset,
-        len: u64,
-    ) -> Result<Arc<[u8]>> {
-        let kept = self
-            .decompressed
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .get(host);
-        if let Some(data) = kept {
-            return Ok(data);
-        }
+        (host, len): (HostOffset, u64),
+    ) -> Result<()> {
         if host.0 >= self.host.len()? {
             return Err(ImageError::corrupt(format!(
                 "the compressed cluster of {offset} lies past the end of the file"
@@ -169,24 +267,30 @@ impl Qcow2 {
         }
         let mut stream = zeroed(len);
         self.host.read(&mut stream, host, "a compressed cluster")?;
-        let mut cluster = zeroed(self.geometry.cluster_size());
         let kind = self.header.compression;
-        if decompress(kind, &stream, &mut cluster).is_none() {
-            return Err(ImageError::corrupt(format!(
+        let idle = self.decompressed().decoders.pop();
+        let mut decoder = idle.or_else(|| Decompressor::new(kind));
+        let done = decoder
+            .as_mut()
+            .and_then(|decoder| decoder.decompress(&stream, cluster));
+        self.decompressed().decoders.extend(decoder);
+        done.ok_or_else(|| {
+            ImageError::corrupt(format!(
                 "the compressed cluster of {offset} is not a valid {} stream",
                 kind.name()
             ))
-            .at(host.0));
-        }
-        let cluster: Arc<[u8]> = cluster.into();
-        let mut decompressed = self.decompressed.lock().unwrap_or_else(|e| e.into_inner());
-        decompressed.keep(host, Arc::clone(&cluster));
-        Ok(cluster)
+            .at(host.0)
+        })
     }
 
     /// An encoder for the compressed clusters of this image.
     pub fn compressor(&self) -> Compressor {
-        Compressor::new(self.header.compression)
+        self.compressor_at(Level::Default)
+    }
+
+    /// The same at some level.
+    pub fn compressor_at(&self, level: Level) -> Compressor {
+        Compressor::new(self.header.compression, level)
     }
 
     /// Stores `stream`, the compressed contents of the cluster at `offset`, in an image that has
@@ -240,6 +344,14 @@ mod tests {
 
     const KINDS: [Compression; 2] = [Compression::Deflate, Compression::Zstd];
 
+    fn encoder(kind: Compression) -> Compressor {
+        Compressor::new(kind, Level::Default)
+    }
+
+    fn decompress(kind: Compression, data: &[u8], cluster: &mut [u8]) -> Option<()> {
+        Decompressor::new(kind)?.decompress(data, cluster)
+    }
+
     fn noise() -> Vec<u8> {
         let mut state = 1u64;
         let bytes = std::iter::repeat_with(|| {
@@ -255,7 +367,7 @@ mod tests {
             .map(|i| (i / 100).to_le_bytes()[0])
             .collect();
         for kind in KINDS {
-            let mut compressor = Compressor::new(kind);
+            let mut compressor = encoder(kind);
             assert!(compressor.compress(&noise()).is_none());
             let mut stream = compressor.compress(&data).unwrap();
             stream.extend_from_slice(b"the next stream in the same sector");
@@ -266,16 +378,34 @@ mod tests {
     }
 
     #[test]
+    fn coders_serve_many_clusters_of_all_kinds() {
+        let text: Vec<u8> = (0..65536usize)
+            .map(|i| (i % 251).to_le_bytes()[0])
+            .collect();
+        for kind in KINDS {
+            let (mut encoder, mut decoder) = (encoder(kind), Decompressor::new(kind).unwrap());
+            for _ in 0..3 {
+                let stream = encoder.compress(&text).unwrap();
+                assert!(encoder.compress(&noise()).is_none());
+                assert!(decoder.decompress(&[0xff; 40], &mut [0; 4096]).is_none());
+                let mut back = vec![0; text.len()];
+                decoder.decompress(&stream, &mut back).unwrap();
+                assert_eq!(back, text);
+            }
+        }
+    }
+
+    #[test]
     fn what_does_not_get_smaller_is_not_compressed() {
         for kind in KINDS {
-            assert!(Compressor::new(kind).compress(&noise()).is_none());
-            assert!(Compressor::new(kind).compress(&[]).is_none());
+            assert!(encoder(kind).compress(&noise()).is_none());
+            assert!(encoder(kind).compress(&[]).is_none());
         }
     }
 
     #[test]
     fn several_frames_may_make_up_a_cluster() {
-        let mut compressor = Compressor::new(Compression::Zstd);
+        let mut compressor = encoder(Compression::Zstd);
         let frames = [[1; 2048], [2; 2048]].map(|half| compressor.compress(&half).unwrap());
         let mut back = [0; 4096];
         decompress(Compression::Zstd, &frames.concat(), &mut back).unwrap();
@@ -285,15 +415,13 @@ mod tests {
     #[test]
     fn a_stream_that_is_too_short_or_broken_is_refused() {
         for kind in KINDS {
-            let stream = Compressor::new(kind).compress(&[7; 4096]).unwrap();
+            let stream = encoder(kind).compress(&[7; 4096]).unwrap();
             assert!(decompress(kind, &stream, &mut [0; 8192]).is_none());
             assert!(decompress(kind, &stream[..stream.len() / 2], &mut [0; 4096]).is_none());
             assert!(decompress(kind, &[0xff; 100], &mut [0; 4096]).is_none());
             assert!(decompress(kind, &[], &mut [0; 4096]).is_none());
         }
-        let long = Compressor::new(Compression::Zstd)
-            .compress(&[7; 8192])
-            .unwrap();
+        let long = encoder(Compression::Zstd).compress(&[7; 8192]).unwrap();
         assert!(decompress(Compression::Zstd, &long, &mut [0; 4096]).is_none());
     }
 }

@@ -48,6 +48,7 @@ pub mod header;
 mod host;
 mod metadata;
 mod open;
+mod ordinary;
 mod overlap;
 
 #[cfg(test)]
@@ -55,6 +56,7 @@ mod power_cut;
 pub mod preallocate;
 mod read;
 mod refcount;
+mod references;
 pub mod repair;
 mod resize;
 mod rewrite;
@@ -82,7 +84,7 @@ use header::Header;
 use host::{Barrier, Host};
 use metadata::Metadata;
 
-pub use compress::Compressor;
+pub use compress::{Compressor, Level};
 pub use open::{CacheSizes, DiscardedPlaces, Parameters, Purpose, Writing};
 
 /// So many notes about released clusters may wait for a flush.

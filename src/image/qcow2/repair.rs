@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::super::fields::{buffer_len, put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR};
 use super::address::{HostCluster, HostOffset};
-use super::check::{self, Counts, OwnTables, Report};
+use super::check::{self, OwnTables, Report};
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
 use super::header::{
@@ -21,6 +21,7 @@ use super::header::{
 use super::host::{Barrier, Host};
 use super::open::clear_incompatible;
 use super::refcount::Refcounts;
+use super::references::Counts;
 use super::tree::flag_table;
 use super::{Purpose, width};
 use crate::storage::Storage;
@@ -223,7 +224,12 @@ fn too_many(cluster: HostCluster, count: u64, geometry: &Geometry) -> ImageError
 fn mend_copied_flags(counts: &Counts, host: &Host, header: &Header) -> Result<()> {
     let geometry = &header.geometry;
     let file_len = host.len()?;
-    let once = |at: HostOffset| counts.get(at.cluster(geometry)) == 1;
+    let once = |cluster: HostCluster| counts.get(cluster) == 1;
+    let alone = |first: HostCluster, count: u64| {
+        let known = once(first);
+        let same = (1..count).all(|i| once(first.plus(i)) == known);
+        same.then_some(known)
+    };
     let mut l1 = zeroed(header.l1_bytes());
     host.read(&mut l1, header.l1_offset, "the L1 table")?;
     let mut table = zeroed(geometry.cluster_size());
@@ -235,9 +241,9 @@ fn mend_copied_flags(counts: &Counts, host: &Host, header: &Header) -> Result<()
         if entry.table.0 >= file_len {
             continue;
         }
-        *word = flagged(raw, once(entry.table)).to_be_bytes();
+        *word = flagged(raw, once(entry.table.cluster(geometry))).to_be_bytes();
         host.read(&mut table, entry.table, "an L2 table")?;
-        if flag_table(&mut table, geometry, &mut |at| Ok(once(at)))? {
+        if flag_table(&mut table, geometry, &alone) {
             host.write(&table, entry.table, "an L2 table")?;
         }
     }

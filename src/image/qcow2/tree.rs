@@ -7,6 +7,7 @@
 //! "Cluster mapping".
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::super::fields::zeroed;
 use super::super::{ImageError, Result};
@@ -14,6 +15,8 @@ use super::Qcow2;
 use super::address::{GuestCluster, HostCluster, HostOffset};
 use super::entry::{COPIED, L1Entry, Mapping, RawEntry};
 use super::geometry::Geometry;
+use super::ordinary::OrdinaryRun;
+use super::references::Ones;
 use super::space::Reason;
 
 /// The notes of released clusters that may wait at a time.
@@ -137,19 +140,27 @@ impl Qcow2 {
             visit(self, entry.table.cluster(&geometry), 1)?;
             let first = (index as u64) << geometry.l2_bits();
             let mut run = (HostCluster(0), 0);
-            for (at, cluster) in (0..geometry.l2_entries()).zip(first..) {
-                let mapping = Mapping::read(&table, at, GuestCluster(cluster), &geometry)?;
-                let Some((host, count)) = mapping.clusters(&geometry) else {
-                    continue;
+            let mut at = 0;
+            while at < geometry.l2_entries() {
+                let (found, entries) = match OrdinaryRun::at(&table, at, &geometry) {
+                    Some(run) => (Some((run.start.cluster(&geometry), run.count)), run.count),
+                    None => {
+                        let mapping =
+                            Mapping::read(&table, at, GuestCluster(first + at), &geometry)?;
+                        (mapping.clusters(&geometry), 1)
+                    }
                 };
-                if run.0.plus(run.1) == host {
-                    run.1 += count;
-                    continue;
+                at += entries;
+                match found {
+                    Some((host, count)) if run.0.plus(run.1) == host => run.1 += count,
+                    Some(next) => {
+                        if run.1 > 0 {
+                            visit(self, run.0, run.1)?;
+                        }
+                        run = next;
+                    }
+                    None => {}
                 }
-                if run.1 > 0 {
-                    visit(self, run.0, run.1)?;
-                }
-                run = (host, count);
             }
             if run.1 > 0 {
                 visit(self, run.0, run.1)?;
@@ -171,7 +182,7 @@ impl Qcow2 {
                 return Err(twice(entry.table));
             }
             self.host.read(&mut table, entry.table, "an L2 table")?;
-            if flag_table(&mut table, &geometry, &mut |_| Ok(false))? {
+            if flag_table(&mut table, &geometry, &|_, _| Some(false)) {
                 self.host.write(&table, entry.table, "an L2 table")?;
             }
         }
@@ -189,20 +200,27 @@ impl Qcow2 {
         let geometry = self.geometry;
         let (at, entries) = (self.header.l1_offset, self.header.l1_size);
         let mut tree = self.read_tree(at, entries)?;
+        let host = Arc::clone(&self.host);
+        let ones = Ones::read(&host, &geometry, &self.tables().space.refcounts)?;
         let mut table = zeroed(geometry.cluster_size());
         for (raw, index) in tree.l1.iter_mut().zip(0..) {
             let Some(entry) = L1Entry::decode(*raw, index, &geometry)? else {
                 continue;
             };
-            let refcounts = &mut self.tables().space.refcounts;
-            if refcounts.get(entry.table.cluster(&geometry))? != 1 {
+            if !ones.has(entry.table.cluster(&geometry)) {
                 continue;
             }
             *raw |= COPIED;
             self.host.read(&mut table, entry.table, "an L2 table")?;
-            let refcounts = &mut self.tables().space.refcounts;
-            let mut alone = |host: HostOffset| Ok(refcounts.get(host.cluster(&geometry))? == 1);
-            if flag_table(&mut table, &geometry, &mut alone)? {
+            let alone = |first: HostCluster, count: u64| {
+                let all = |one| ones.all_are(first, count, one);
+                if all(true) {
+                    Some(true)
+                } else {
+                    all(false).then_some(false)
+                }
+            };
+            if flag_table(&mut table, &geometry, &alone) {
                 self.host.write(&table, entry.table, "an L2 table")?;
             }
         }
@@ -214,35 +232,62 @@ fn twice(table: HostOffset) -> ImageError {
     ImageError::corrupt("two L1 entries point to one L2 table; run `cowbox img check`").at(table.0)
 }
 
-/// Sets COPIED in the entries of an L2 table whose cluster is `alone`, and clears it in the
-/// others; true if any changed.
+/// Sets COPIED in the entries of an L2 table whose cluster is alone, and clears it in the others;
+/// true if any changed. `alone` says whether there is one reference to each of so many clusters
+/// from this one on; `None` if to some, which cannot be of a single one.
 pub(super) fn flag_table(
     table: &mut [u8],
     geometry: &Geometry,
-    alone: &mut dyn FnMut(HostOffset) -> Result<bool>,
-) -> Result<bool> {
+    alone: &dyn Fn(HostCluster, u64) -> Option<bool>,
+) -> bool {
     let mut changed = false;
     if geometry.has_external_data() {
         // There the flag says that the cluster is there, and nothing of refcounts.
-        return Ok(changed);
+        return changed;
     }
-    for index in 0..geometry.l2_entries() {
-        let raw = RawEntry::read(table, index, geometry);
-        let Ok(mapping) = Mapping::decode(raw, GuestCluster(0), geometry) else {
-            continue;
-        };
-        let copied = match (mapping.place(), mapping) {
-            (Some((host, _)), _) => alone(host)?,
-            (None, Mapping::Compressed { .. }) => false,
-            (None, _) => continue,
-        };
-        let flag = if copied { COPIED } else { 0 };
-        let word = raw.word & !COPIED | flag;
-        if word != raw.word {
-            // The rest of the entry stays, also bits that are unknown.
-            RawEntry { word, ..raw }.write(table, index, geometry);
-            changed = true;
+    let mut index = 0;
+    while index < geometry.l2_entries() {
+        let run = OrdinaryRun::at(table, index, geometry);
+        let count = run.map_or(1, |run| run.count);
+        let known = run.and_then(|run| Some((run, alone(run.start.cluster(geometry), count)?)));
+        match known {
+            Some((run, copied)) if copied != run.copied => {
+                run.flip(table, index);
+                changed = true;
+            }
+            Some(_) => {}
+            None => {
+                for index in index..index + count {
+                    changed |= flag_entry(table, index, geometry, alone);
+                }
+            }
         }
+        index += count;
     }
-    Ok(changed)
+    changed
+}
+
+/// The same for one entry of any kind.
+fn flag_entry(
+    table: &mut [u8],
+    index: u64,
+    geometry: &Geometry,
+    alone: &dyn Fn(HostCluster, u64) -> Option<bool>,
+) -> bool {
+    let raw = RawEntry::read(table, index, geometry);
+    let Ok(mapping) = Mapping::decode(raw, GuestCluster(0), geometry) else {
+        return false;
+    };
+    let copied = match (mapping.place(), mapping) {
+        (Some((host, _)), _) => alone(host.cluster(geometry), 1) == Some(true),
+        (None, Mapping::Compressed { .. }) => false,
+        (None, _) => return false,
+    };
+    let flag = if copied { COPIED } else { 0 };
+    let word = raw.word & !COPIED | flag;
+    if word != raw.word {
+        // The rest of the entry stays, also bits that are unknown.
+        RawEntry { word, ..raw }.write(table, index, geometry);
+    }
+    word != raw.word
 }
