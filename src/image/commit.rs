@@ -177,7 +177,7 @@ fn copy_down(overlay: &dyn Image, base: &dyn Image, progress: Progress<'_>) -> R
         Ok(None)
     };
     pipeline::run(
-        pipeline::processors(),
+        pipeline::usual_threads(),
         &|| zeroed(PIECE),
         &mut next,
         &|buf, (at, len), _| {

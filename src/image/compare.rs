@@ -82,7 +82,7 @@ impl Pair<'_> {
             Ok(None)
         };
         pipeline::run(
-            pipeline::processors(),
+            pipeline::usual_threads(),
             &|| [zeroed(PIECE), zeroed(PIECE)],
             &mut next,
             &|buffers, piece, _| {

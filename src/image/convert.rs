@@ -100,7 +100,7 @@ impl Default for ConvertOptions {
             level: Level::Default,
             target: TargetContents::New,
             offset: 0,
-            threads: pipeline::processors(),
+            threads: pipeline::usual_threads(),
             order: WriteOrder::Disk,
         }
     }

@@ -16,12 +16,16 @@ use std::thread;
 
 use super::{ImageError, Result};
 
+/// The most threads where nobody says how many.
+const MAX_USUAL: usize = 16;
 /// The most threads that are of use to anybody.
 const MAX_THREADS: usize = 64;
 
-/// So many threads as there are processors.
-pub fn processors() -> usize {
-    thread::available_parallelism().map_or(1, |n| n.get())
+/// So many threads where nobody says: two for each processor, as some wait for the host or for
+/// their turn.
+pub fn usual_threads() -> usize {
+    let processors = thread::available_parallelism().map_or(1, |n| n.get());
+    (2 * processors).min(MAX_USUAL)
 }
 
 /// How far work on a disk is.

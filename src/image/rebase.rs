@@ -127,7 +127,7 @@ fn copy_what_differs(image: &Qcow2, backings: &Backings, progress: Progress<'_>)
         Ok(None)
     };
     pipeline::run(
-        pipeline::processors(),
+        pipeline::usual_threads(),
         &|| (zeroed(PIECE), zeroed(PIECE)),
         &mut next,
         &|(shown, below), (at, len), _| {

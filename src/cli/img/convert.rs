@@ -53,7 +53,7 @@ pub(super) struct Convert {
     /// Do not write runs of zeros of this many bytes; 0 writes everything.
     #[arg(short = 'S', value_name = "SIZE", value_parser = size::parse)]
     sparse: Option<u64>,
-    /// So many threads work at it; without this, one for each processor.
+    /// So many threads work at it; without this, two for each processor.
     #[arg(short = 'm', value_name = "THREADS", value_parser = threads)]
     parallel: Option<usize>,
     /// Take space in the target as data comes, in place of the order of the disk.

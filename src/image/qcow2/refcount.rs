@@ -142,6 +142,41 @@ impl Refcounts {
         }
     }
 
+    /// Changes the counts of up to `count` clusters from `first` on, to the end of their slice:
+    /// each becomes what `change` makes of it. Gives how many were changed: it ends before one that
+    /// `change` makes nothing of, or that has no block.
+    pub(super) fn change_run(
+        &mut self,
+        first: HostCluster,
+        count: u64,
+        mut change: impl FnMut(HostCluster, u64) -> Option<u64>,
+    ) -> Result<u64> {
+        let Some(slice) = self.load_slice(first)? else {
+            return Ok(0);
+        };
+        let order = self.geometry.refcount_order();
+        let start = first.0 % self.geometry.slice_refcounts();
+        let end = (start + count).min(self.geometry.slice_refcounts());
+        let changed = self.blocks.change(slice, |bytes| {
+            let mut clusters = (start..end).zip(first.0..);
+            let stop = clusters.find(|&(index, cluster)| {
+                let old = width::get(bytes, index, order);
+                match change(HostCluster(cluster), old) {
+                    Some(new) => {
+                        width::set(bytes, index, order, new);
+                        false
+                    }
+                    None => true,
+                }
+            });
+            stop.map_or(end, |(index, _)| index) - start
+        });
+        if self.blocks.is_crowded() {
+            self.write_blocks()?;
+        }
+        Ok(changed.unwrap_or(0))
+    }
+
     /// Looks for free clusters from `from` on, at most `want`, to the end of `from`'s slice.
     pub(super) fn scan(&mut self, from: u64, want: u64) -> Result<Scan> {
         let per_block = self.geometry.block_entries();

@@ -216,12 +216,24 @@ impl Space {
 
     /// Raises the counts of `count` clusters in use from `first` on by 1: all of them, or none.
     pub(super) fn raise(&mut self, first: HostCluster, count: u64) -> Result<()> {
-        for i in 0..count {
-            if let Err(error) = self.raise_one(first.plus(i)) {
-                for j in 0..i {
-                    self.lower(first.plus(j))?;
+        let in_use = 1..self.geometry.refcount_max();
+        let mut done = 0;
+        while done < count {
+            let raise = |_, n: u64| in_use.contains(&n).then_some(n.saturating_add(1));
+            let raised = self
+                .refcounts
+                .change_run(first.plus(done), count - done, raise);
+            // One that cannot be raised says why.
+            let raised = raised.and_then(|more| match more {
+                0 => self.raise_one(first.plus(done)).map(|()| 1),
+                more => Ok(more),
+            });
+            match raised {
+                Ok(more) => done += more,
+                Err(error) => {
+                    self.lower_run(first, done)?;
+                    return Err(error);
                 }
-                return Err(error);
             }
         }
         Ok(())
@@ -436,7 +448,7 @@ impl Space {
 
     /// Gives back clusters that nothing ever referred to.
     pub(super) fn undo(&mut self, run: Run) -> Result<()> {
-        (0..run.count).try_for_each(|i| self.lower(run.first.plus(i)).map(|_| ()))
+        self.lower_run(run.first, run.count).map(|_| ())
     }
 
     /// Notes that one reference to each of `count` clusters from `first` on is gone.
@@ -478,10 +490,9 @@ impl Space {
         self.backlog.fetch_sub(cleared.len(), Ordering::Relaxed);
         let mut empty = Vec::new();
         for release in cleared {
-            for cluster in (0..release.count).map(|i| release.first.plus(i)) {
-                if self.lower(cluster)? == 0 && release.reason == Reason::Discarded {
-                    empty.push(cluster);
-                }
+            let mut free = self.lower_run(release.first, release.count)?;
+            if release.reason == Reason::Discarded {
+                empty.append(&mut free);
             }
         }
         if !empty.is_empty() {
@@ -506,20 +517,38 @@ impl Space {
             .at(cluster.offset(&self.geometry).0)
     }
 
-    /// Lowers one refcount by 1 and gives what it is now.
-    fn lower(&mut self, cluster: HostCluster) -> Result<u64> {
-        let count = self.refcounts.get(cluster)?;
-        let Some(lowered) = count.checked_sub(1) else {
-            return Err(self.unreferenced(cluster));
-        };
-        self.refcounts.set(cluster, lowered)?;
-        if lowered == 0 {
-            self.hint = self.hint.min(cluster.0);
-            let tail = self
-                .compressed_tail
-                .map(|tail| tail.cluster(&self.geometry));
-            self.compressed_tail = self.compressed_tail.filter(|_| tail != Some(cluster));
+    /// Lowers one refcount by 1.
+    fn lower(&mut self, cluster: HostCluster) -> Result<()> {
+        self.lower_run(cluster, 1).map(|_| ())
+    }
+
+    /// Lowers the refcounts of `count` clusters from `first` on by 1 and gives those that are free
+    /// now.
+    fn lower_run(&mut self, first: HostCluster, count: u64) -> Result<Vec<HostCluster>> {
+        let (mut free, mut done) = (Vec::new(), 0);
+        while done < count {
+            let lower = |cluster, n: u64| {
+                let lowered = n.checked_sub(1)?;
+                if lowered == 0 {
+                    free.push(cluster);
+                }
+                Some(lowered)
+            };
+            let at = first.plus(done);
+            match self.refcounts.change_run(at, count - done, lower)? {
+                0 => return Err(self.unreferenced(at)),
+                more => done += more,
+            }
         }
-        Ok(lowered)
+        for cluster in &free {
+            self.hint = self.hint.min(cluster.0);
+        }
+        let tail = self
+            .compressed_tail
+            .map(|tail| tail.cluster(&self.geometry));
+        self.compressed_tail = self
+            .compressed_tail
+            .filter(|_| tail.is_none_or(|tail| !free.contains(&tail)));
+        Ok(free)
     }
 }
