@@ -17,6 +17,7 @@ use super::entry::{L1Entry, Mapping, OFFSET};
 use super::geometry::Geometry;
 use super::header::Header;
 use super::host::Host;
+use super::ordinary::OrdinaryRun;
 use super::overlap::{Kind, Overlap};
 
 /// Where the cache has room for every table of the image, so much of one is read at a time.
@@ -163,6 +164,46 @@ impl ActiveTables {
             next = stop;
         }
         Ok(())
+    }
+
+    /// Where the clusters from `first` on lie that are ordinary ones, one behind the other in the
+    /// file, and how many that are: at most `limit`, and to the end of the L2 table.
+    pub(super) fn ordinary_run(
+        &self,
+        first: GuestCluster,
+        limit: u64,
+    ) -> Result<Option<(HostOffset, u64)>> {
+        let per_table = self.geometry.l2_entries();
+        let limit = limit.min(per_table - first.0 % per_table);
+        let Some(l1) = self.l1_entry(self.l1_index(first))? else {
+            return Ok(None);
+        };
+        let mut found: Option<(HostOffset, u64)> = None;
+        loop {
+            let done = found.map_or(0, |(_, count)| count);
+            if done == limit {
+                return Ok(found);
+            }
+            let next = first.plus(done);
+            let (slice, start) = self.entry_place(l1.table, next);
+            let stop = start + (self.slice_end(next).0 - next.0).min(limit - done);
+            let run = self.look(slice, |bytes| {
+                let entries = bytes.get(..buffer_len(stop * self.geometry.l2_entry_size()));
+                entries.and_then(|entries| OrdinaryRun::at(entries, start, &self.geometry))
+            })?;
+            let Some(run) = run else {
+                return Ok(found);
+            };
+            match &mut found {
+                None => found = Some((run.start, run.count)),
+                Some((at, count))
+                    if run.start == at.plus(*count << self.geometry.cluster_bits()) =>
+                {
+                    *count += run.count;
+                }
+                Some(_) => return Ok(found),
+            }
+        }
     }
 
     /// Looks into the slice of an L2 table at `slice`.

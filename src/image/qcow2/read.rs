@@ -142,6 +142,10 @@ impl ActiveTables {
             let run = absent.saturating_mul(geometry.cluster_size()) - within;
             return Ok((Piece::Unallocated, run.min(len)));
         }
+        if let Some((host, count)) = self.ordinary_run(cluster, wanted)? {
+            let run = (count << geometry.cluster_bits()) - within;
+            return Ok((Piece::Data(host.plus(within)), run.min(len)));
+        }
         let mut run = None;
         self.each_mapping(cluster, wanted, |mapping| {
             let Some((first, end)) = run else {
