@@ -37,7 +37,7 @@ fn open_new(path: &Path) -> Result<FileStorage> {
     Ok(storage)
 }
 
-/// Makes an image and its external data file, which is emptied.
+/// Makes an image and its external data file, which is emptied and as long as the disk.
 fn create_with_data_file(
     path: &Path,
     storage: FileStorage,
@@ -57,8 +57,7 @@ fn create_with_data_file(
     }
     let data = open_new(&data_path).map_err(|e| e.in_file(&data_path))?;
     let raw = file.contents == DataFileContents::Raw;
-    let len = if raw { options.size } else { 0 };
-    create_raw(&data, len).map_err(|e| e.in_file(&data_path))?;
+    create_raw(&data, options.size).map_err(|e| e.in_file(&data_path))?;
     qcow2::create::create(&storage, options)?;
     if raw {
         let storage: Arc<dyn Storage> = Arc::new(storage);

@@ -33,6 +33,7 @@ mod extent;
 mod fields;
 pub mod info;
 pub mod measure;
+mod nested;
 mod open;
 pub mod pipeline;
 pub mod qcow2;
@@ -51,8 +52,8 @@ pub use create::create;
 pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
 pub use open::{
-    BackingPolicy, Guessing, OpenOptions, Sharing, WriteCache, check, open, open_embedded,
-    open_qcow2, open_storage, overlay, probe,
+    BackingPolicy, Below, Guessing, HostFiles, OpenOptions, Sharing, WriteCache, check, open,
+    open_embedded, open_qcow2, open_storage, overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
 pub use resize::resize;

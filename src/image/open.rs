@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chain::{self, Seen};
 use super::data_file;
+use super::nested::ImageStorage;
 use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
@@ -54,6 +55,21 @@ pub struct OpenOptions {
     pub snapshot: Option<Vec<u8>>,
     /// The chain ends above this file: what it holds reads as zeros.
     pub end_above: Option<PathBuf>,
+    /// The file is itself an image, opened so, and its disk holds the bytes of this one.
+    pub inside: Option<Box<OpenOptions>>,
+    /// What the user says of the backing image, in place of what the image records.
+    pub below: Option<Box<Below>>,
+    /// Which host files may be opened.
+    pub hosts: HostFiles,
+}
+
+/// What the user says of a backing image.
+#[derive(Debug, Clone, Default)]
+pub struct Below {
+    /// The file; without one, that which the image records.
+    pub path: Option<PathBuf>,
+    /// How it is opened, always for reading only; without a format, in the recorded one.
+    pub options: OpenOptions,
 }
 
 impl OpenOptions {
@@ -97,6 +113,16 @@ pub enum Sharing {
     Readers,
     /// Others may do what they like (`-U`); what is read may be in the middle of a change.
     Everything,
+}
+
+/// Which host files may be opened as images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostFiles {
+    /// Regular files and block devices.
+    #[default]
+    Disks,
+    /// Character devices too, which a user has to name as such.
+    Devices,
 }
 
 /// When writes become durable.
@@ -227,7 +253,18 @@ pub(super) fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn St
     } else {
         Mode::Write
     };
-    let storage = FileStorage::open(path, mode).map_err(|e| ImageError::io("open the image", e))?;
+    if let Some(inside) = &options.inside {
+        let inside = OpenOptions {
+            read_only: options.read_only,
+            ..(**inside).clone()
+        };
+        return Ok(Arc::new(ImageStorage::new(open(path, &inside)?)));
+    }
+    let opened = match options.hosts {
+        HostFiles::Disks => FileStorage::open(path, mode),
+        HostFiles::Devices => FileStorage::open_device(path, mode),
+    };
+    let storage = opened.map_err(|e| ImageError::io("open the image", e))?;
     lock(&storage, options.access())?;
     Ok(Arc::new(storage))
 }
@@ -330,13 +367,16 @@ fn open_backing(
     options: &OpenOptions,
     seen: &mut Seen,
 ) -> Result<Option<Arc<dyn Image>>> {
-    let Some(name) = &header.backing_name else {
-        return Ok(None);
-    };
     if options.backing == BackingPolicy::Ignore {
         return Ok(None);
     }
-    let path = chain::resolve(name, image, options.backing)?;
+    let said = options.below.as_deref();
+    let name = header.backing_name.as_deref();
+    let path = match (said.and_then(|said| said.path.clone()), name) {
+        (Some(path), _) => path,
+        (None, Some(name)) => chain::resolve(name, image, options.backing)?,
+        (None, None) => return Ok(None),
+    };
     if options
         .end_above
         .as_deref()
@@ -344,18 +384,32 @@ fn open_backing(
     {
         return Ok(None);
     }
-    let below = OpenOptions {
-        format: chain::format(header.extensions.backing_format(), options, name)?,
-        read_only: true,
-        snapshot: None,
-        cache: WriteCache::WriteBack,
-        caches: CacheSizes::default(),
-        data_file: None,
-        secrets: options.secrets.below(),
-        ..options.clone()
+    let format = match said.and_then(|said| said.options.format) {
+        Some(format) => Some(format),
+        None => {
+            let recorded = header.extensions.backing_format();
+            chain::format(recorded, options, name.unwrap_or_default())?
+        }
+    };
+    let below = match said {
+        Some(said) => OpenOptions {
+            format,
+            read_only: true,
+            ..said.options.clone()
+        },
+        None => OpenOptions {
+            format,
+            read_only: true,
+            snapshot: None,
+            cache: WriteCache::WriteBack,
+            caches: CacheSizes::default(),
+            data_file: None,
+            secrets: options.secrets.below(),
+            inside: None,
+            hosts: HostFiles::Disks,
+            ..options.clone()
+        },
     };
     let opened = open_link(&path, &below, seen);
-    opened
-        .map(Some)
-        .map_err(|e| e.in_file(&PathBuf::from(&path)))
+    opened.map(Some).map_err(|e| e.in_file(&path))
 }

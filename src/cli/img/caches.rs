@@ -5,7 +5,7 @@ use super::size;
 use crate::image::qcow2::CacheSizes;
 
 /// What was said of the caches.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct CacheOptions {
     total: Option<u64>,
     l2: Option<u64>,

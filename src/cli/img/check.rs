@@ -58,7 +58,8 @@ impl Check {
             What::Leaks => Repair::Leaks,
             What::All => Repair::All,
         });
-        let Some(report) = image::check(&source.path, &source.options, repair)? else {
+        let checked = image::check(&source.path, &source.options, repair);
+        let Some(report) = checked.map_err(|e| source.cannot_open(e))? else {
             eprintln!(
                 "{}: This image format does not support checks",
                 program.name()

@@ -62,7 +62,7 @@ impl Map {
         let end = start.saturating_add(length).min(image.size());
         match self.output {
             Output::Human => print_human(&*image, start..end),
-            Output::Json => print_json(&*image, start..end, program),
+            Output::Json => print_json(&*image, start..end),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -221,22 +221,14 @@ impl std::fmt::LowerHex for Hex {
     }
 }
 
-fn print_json(
-    image: &dyn Image,
-    range: std::ops::Range<u64>,
-    program: Program,
-) -> Result<(), Box<dyn Error>> {
+fn print_json(image: &dyn Image, range: std::ops::Range<u64>) -> Result<(), Box<dyn Error>> {
     let mut before = "[";
     for_each_row(image, range, &mut |row| {
         print!(
             "{before}{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \
-             \"zero\": {}, \"data\": {}",
-            row.start, row.length, row.depth, row.present, row.zero, row.data
+             \"zero\": {}, \"data\": {}, \"compressed\": {}",
+            row.start, row.length, row.depth, row.present, row.zero, row.data, row.compressed
         );
-        // A field of later versions than the one whose name is borrowed.
-        if !program.is_qemu() {
-            print!(", \"compressed\": {}", row.compressed);
-        }
         if let Some(offset) = row.offset {
             print!(", \"offset\": {offset}");
         }

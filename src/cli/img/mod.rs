@@ -11,6 +11,7 @@ mod compare;
 mod convert;
 mod create;
 mod dd;
+mod drivers;
 mod info;
 mod io;
 mod json;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::program::Program;
+use super::drivers::Pairs;
 use super::secrets::NamedSecrets;
 use super::source::{self, Source};
 use super::{keys, preallocation, qemu_text, size};
@@ -80,13 +81,8 @@ impl Opening {
         purpose: Use,
         program: Program,
     ) -> Result<Source, Box<dyn Error>> {
-        let secrets = NamedSecrets::parse(&self.objects)?;
-        let mut options = self.options(program)?;
-        options.format = format;
-        options.read_only = purpose == Use::Read;
-        if self.share && purpose == Use::Read {
-            options.sharing = Sharing::Everything;
-        }
+        let options = self.options_for(purpose, format, program)?;
+        let secrets = self.named_secrets()?;
         if !self.image_opts {
             return Source::named(name, options, &secrets, program);
         }
@@ -95,6 +91,37 @@ impl Opening {
         }
         let pairs = source::pairs(&name.to_string_lossy());
         Source::described(pairs, options, &secrets, program)
+    }
+
+    /// The image that driver options describe, in the file called `name` if there is one.
+    pub(super) fn described(
+        &self,
+        name: Option<&Path>,
+        pairs: Pairs,
+        purpose: Use,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        let options = self.options_for(purpose, None, program)?;
+        let secrets = self.named_secrets()?;
+        match name {
+            Some(name) => Source::named_with(name, pairs, options, &secrets, program),
+            None => Source::described(pairs, options, &secrets, program),
+        }
+    }
+
+    fn options_for(
+        &self,
+        purpose: Use,
+        format: Option<Format>,
+        program: Program,
+    ) -> Result<OpenOptions, Box<dyn Error>> {
+        let mut options = self.options(program)?;
+        options.format = format;
+        options.read_only = purpose == Use::Read;
+        if self.share && purpose == Use::Read {
+            options.sharing = Sharing::Everything;
+        }
+        Ok(options)
     }
 
     /// The passwords that `--object` names.

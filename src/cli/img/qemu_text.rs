@@ -50,7 +50,7 @@ pub(super) fn of_creation(error: ImageError, path: &Path, program: Program) -> B
 }
 
 /// Texts that scripts compare: what ours contains, and what QEMU says.
-const WORDS: [(&str, &str); 22] = [
+const WORDS: [(&str, &str); 23] = [
     (
         "is not a power of two between 512",
         "Cluster size must be a power of two between 512 and 2048k",
@@ -73,6 +73,7 @@ const WORDS: [(&str, &str); 22] = [
         "Lazy refcounts only supported with compatibility level 1.1 and above \
      (use version=v3 or greater)",
     ),
+    ("is too big for any L1 table", "Image is too big"),
     ("is too small for a disk of", "L1 table is too small"),
     ("a header of", "qcow2 header exceeds cluster size"),
     (
@@ -122,10 +123,19 @@ const WORDS: [(&str, &str); 22] = [
     ),
 ];
 
+/// What stands before the format of a backing image that is not known.
+const UNKNOWN_FORMAT: &str = "has the unknown format \"";
+
 /// QEMU's words for one of our texts, or that text.
 fn words(detail: &str) -> String {
     if let Some((_, features)) = detail.split_once("incompatible features that this version") {
         return unsupported_features(features);
+    }
+    if let Some((_, format)) = detail.split_once(UNKNOWN_FORMAT) {
+        return format!(
+            "Could not open backing file: Unknown driver '{}'",
+            format.trim_end_matches('"')
+        );
     }
     let known = WORDS.iter().find(|(ours, _)| detail.contains(ours));
     known.map_or(detail, |(_, theirs)| theirs).to_owned()

@@ -19,6 +19,10 @@ pub(super) fn parse(text: &str) -> Result<u64, String> {
         )
     };
     let lower = text.to_ascii_lowercase();
+    if let Some(hex) = lower.strip_prefix("0x") {
+        let bytes = u64::from_str_radix(hex, 16).ok();
+        return bytes.filter(|&bytes| bytes < 1 << 63).ok_or_else(bad);
+    }
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let suffix = &lower[digits.len()..];
     let shift = match suffix {
@@ -85,6 +89,7 @@ mod tests {
         assert_eq!(parse("64k"), Ok(65536));
         assert_eq!(parse("1.5G"), Ok(3 << 29));
         assert_eq!(parse("2T"), Ok(2 << 40));
+        assert_eq!(parse("0x10"), Ok(16));
         for bad in [
             "",
             "k",
@@ -93,7 +98,7 @@ mod tests {
             "1.2.3",
             "16E",
             "99999999999999999999",
-            "0x10",
+            "0xg",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

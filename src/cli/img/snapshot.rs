@@ -90,9 +90,9 @@ fn failed(error: ImageError, program: Program, action: &str, name: &str) -> Box<
     if !program.is_qemu() {
         return error.into();
     }
-    let (number, text) = (qemu_text::number(&error), qemu_text::of_error(&error));
+    let text = qemu_text::of_error(&error);
     match (action, error.kind()) {
-        ("create", _) => format!("Could not create snapshot '{name}': -{number} ({text})"),
+        ("create", _) => format!("Could not create snapshot '{name}': {text}"),
         ("apply", _) => {
             format!("Could not apply snapshot '{name}': Failed to load snapshot: {text}")
         }

@@ -6,26 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::program::Program;
-use super::super::zeros::{detect_zeroes, discards};
-use super::caches::CacheOptions;
-use super::options::{format, switch};
+use super::drivers::{Node, Pairs, flatten};
 use super::secrets::NamedSecrets;
-use super::{keys, qemu_text};
-use crate::image::qcow2::{DiscardedPlaces, Qcow2};
-use crate::image::{self, Image, ImageError, OpenOptions, Sharing};
-
-/// Driver options that change only speed, or what is not there to change.
-const TUNING: [&str; 9] = [
-    "aio",
-    "auto-read-only",
-    "cache-clean-interval",
-    "file.aio",
-    "file.locking",
-    "l2-cache-entry-size",
-    "lazy-refcounts",
-    "locking",
-    "node-name",
-];
+use super::{json, keys, qemu_text};
+use crate::image::qcow2::Qcow2;
+use crate::image::{self, Image, ImageError, OpenOptions};
 
 /// An image and how it is opened.
 #[derive(Debug, Clone)]
@@ -38,6 +23,8 @@ pub(super) struct Source {
     program: Program,
     /// Whether the user gave driver options and no file name.
     described: bool,
+    /// What the driver options said besides.
+    node: Node,
 }
 
 impl Source {
@@ -51,72 +38,68 @@ impl Source {
     ) -> Result<Self, Box<dyn Error>> {
         let text = name.to_str().filter(|_| program.is_qemu()).unwrap_or("");
         if let Some(json) = text.strip_prefix("json:") {
-            let value = serde_json::from_str(json)?;
+            let value = serde_json::from_str(&json::double_quoted(json))?;
             let mut pairs = Vec::new();
             flatten("", &value, &mut pairs);
             return Self::described(pairs, options, secrets, program);
         }
-        let path = text.strip_prefix("file:").map_or(name, Path::new);
-        Ok(Self {
-            path: path.to_path_buf(),
-            options,
-            program,
-            described: false,
-        })
+        let node = Node::plain(file_name(name, program), options);
+        Self::of_node(node, program)
     }
 
     /// The image that driver options describe, such as `driver=qcow2`,
     /// `file.filename=disk.qcow2` and `encrypt.key-secret=sec0`.
     pub(super) fn described(
-        pairs: Vec<(String, String)>,
-        mut options: OpenOptions,
+        pairs: Pairs,
+        options: OpenOptions,
         secrets: &NamedSecrets,
         program: Program,
     ) -> Result<Self, Box<dyn Error>> {
-        let mut path = None;
-        let mut caches = CacheOptions::default();
-        for (key, value) in pairs {
-            if let Some(taken) = caches.take(&key, &value) {
-                taken?;
-                continue;
-            }
-            match &*key {
-                "driver" | "file.driver" if value == "file" => {}
-                "driver" => options.format = Some(format(&value)?),
-                "file.filename" | "filename" => path = Some(PathBuf::from(&value)),
-                "encrypt.key-secret" | "key-secret" => {
-                    options.secrets = secrets.get(&value)?.clone().into();
-                }
-                "encrypt.format" => {}
-                "data-file.driver" if value == "file" => {}
-                "data-file.filename" => options.data_file = Some(PathBuf::from(&value)),
-                "discard" => options.discards = discards(&key, &value)?,
-                "detect-zeroes" => options.detect_zeroes = detect_zeroes(&key, &value)?,
-                "discard-no-unref" if switch(&key, &value)? => {
-                    options.discarded_places = DiscardedPlaces::Kept;
-                }
-                "discard-no-unref" => {}
-                "read-only" => options.read_only |= switch(&key, &value)?,
-                "force-share" if switch(&key, &value)? => options.sharing = Sharing::Everything,
-                "force-share" => {}
-                "backing.driver" => options.backing_format = Some(format(&value)?),
-                _ if is_tuning(&key) => {}
-                _ => return Err(format!("Invalid parameter '{}'", key.escape_debug()).into()),
-            }
-        }
-        options.caches = caches.sizes()?;
+        let source = Self::of_node(Node::parse(pairs, options, secrets)?, program)?;
+        Ok(Self {
+            described: true,
+            ..source
+        })
+    }
+
+    /// The image in the file called `name`, with driver options.
+    pub(super) fn named_with(
+        name: &Path,
+        pairs: Pairs,
+        options: OpenOptions,
+        secrets: &NamedSecrets,
+        program: Program,
+    ) -> Result<Self, Box<dyn Error>> {
+        let mut node = Node::parse(pairs, options, secrets)?;
+        node.path = Some(file_name(name, program));
+        Self::of_node(node, program)
+    }
+
+    fn of_node(node: Node, program: Program) -> Result<Self, Box<dyn Error>> {
         let missing = "A block device must be specified for \"file\"";
         Ok(Self {
-            path: path.ok_or(missing)?,
-            options,
+            path: node.path.clone().ok_or(missing)?,
+            options: node.options.clone(),
             program,
-            described: true,
+            described: false,
+            node,
         })
     }
 
     /// Opens it.
     pub(super) fn open(&self) -> Result<Arc<dyn Image>, Box<dyn Error>> {
-        image::open(&self.path, &self.options).map_err(|e| self.cannot_open(e))
+        let opened = || {
+            self.node.check_host_file(&self.path)?;
+            let mut options = self.options.clone();
+            options.caches = self.node.caches()?;
+            let image = image::open(&self.path, &options)?;
+            if let Some(qcow2) = image.as_qcow2() {
+                let size = qcow2.geometry().cluster_size();
+                self.node.check_cache_entry(size)?;
+            }
+            Ok(image)
+        };
+        opened().map_err(|e| self.cannot_open(e))
     }
 
     /// Opens it for changes that only qcow2 images know.
@@ -147,31 +130,25 @@ impl Source {
     }
 }
 
-/// Whether a driver option is taken and means nothing here.
-fn is_tuning(key: &str) -> bool {
-    let families = ["cache.", "file.cache.", "overlap-check", "pass-discard-"];
-    TUNING.contains(&key) || families.iter().any(|family| key.starts_with(family))
-}
-
-/// The leaves of a JSON object, with the names on the way to each joined by dots.
-fn flatten(prefix: &str, value: &serde_json::Value, pairs: &mut Vec<(String, String)>) {
-    match value {
-        serde_json::Value::Object(fields) => {
-            for (name, field) in fields {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                flatten(&format!("{prefix}{dot}{name}"), field, pairs);
-            }
+/// The file that `name` means: without the `file:` that QEMU's programs take, and told from a
+/// protocol where it has a colon itself.
+fn file_name(name: &Path, program: Program) -> PathBuf {
+    let text = name.to_str().filter(|_| program.is_qemu()).unwrap_or("");
+    match text.strip_prefix("file:") {
+        Some(path)
+            if path
+                .split('/')
+                .next()
+                .is_some_and(|first| first.contains(':')) =>
+        {
+            Path::new(".").join(path)
         }
-        serde_json::Value::String(text) => pairs.push((prefix.to_owned(), text.clone())),
-        serde_json::Value::Bool(on) => {
-            let text = if *on { "on" } else { "off" };
-            pairs.push((prefix.to_owned(), text.to_owned()));
-        }
-        other => pairs.push((prefix.to_owned(), other.to_string())),
+        Some(path) => PathBuf::from(path),
+        None => name.to_path_buf(),
     }
 }
 
 /// The image that `--image-opts` describes in `text`.
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
+pub(super) fn pairs(text: &str) -> Pairs {
     keys::parse_with_first(text, "driver")
 }

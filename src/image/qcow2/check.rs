@@ -345,7 +345,9 @@ impl<'a> Walk<'a> {
             }
             (_, None) => return,
         }
-        if guest.0 >= self.header.size && tables == Tables::Active && self.header.snapshots == 0 {
+        let machine_state = self.header.size.next_multiple_of(self.geometry.l2_reach());
+        let between = self.header.size..machine_state;
+        if between.contains(&guest.0) && tables == Tables::Active && self.header.snapshots == 0 {
             self.report.note(format_args!(
                 "a cluster is mapped at {guest}, past the end of the disk"
             ));

@@ -200,6 +200,14 @@ impl Layout {
         self.l1() + self.l1_clusters
     }
 
+    /// The bytes of the file: the L1 table, if that is the last, does not take all of its cluster.
+    fn file_len(&self) -> u64 {
+        match self.crypt_len {
+            0 => self.at(self.l1()) + self.l1_entries * 8,
+            _ => self.at(self.end()),
+        }
+    }
+
     fn end(&self) -> u64 {
         self.crypt() + self.geometry.clusters(self.crypt_len)
     }
@@ -211,7 +219,7 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
     let header = header(&layout, options)?;
     let failed = |e| ImageError::io("create the image", e);
     storage.set_len(0).map_err(failed)?;
-    storage.set_len(layout.at(layout.end())).map_err(failed)?;
+    storage.set_len(layout.file_len()).map_err(failed)?;
     if !storage.grows() {
         let all = layout.at(layout.end());
         storage

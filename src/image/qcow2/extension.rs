@@ -80,13 +80,7 @@ impl Extensions {
 
     fn check(&self) -> Result<()> {
         let lengths = [(BITMAPS, 24), (LUKS_HEADER, 16)];
-        for known in [
-            BACKING_FORMAT,
-            FEATURE_NAMES,
-            BITMAPS,
-            LUKS_HEADER,
-            DATA_FILE,
-        ] {
+        for known in [FEATURE_NAMES, BITMAPS, LUKS_HEADER, DATA_FILE] {
             if self.list.iter().filter(|e| e.kind == known).count() > 1 {
                 return Err(ImageError::corrupt(format!(
                     "header extension {known:#010x} stands twice"
@@ -112,9 +106,11 @@ impl Extensions {
         self.list.iter()
     }
 
-    /// The recorded format of the backing image.
+    /// The recorded format of the backing image. Of several the last counts, as for other
+    /// programs: tools have appended one without looking for the one before.
     pub fn backing_format(&self) -> Option<&[u8]> {
-        self.find(BACKING_FORMAT)
+        let mut formats = self.list.iter().filter(|e| e.kind == BACKING_FORMAT);
+        formats.next_back().map(|e| &*e.data)
     }
 
     /// The recorded name of the external data file.
@@ -141,7 +137,8 @@ impl Extensions {
     /// The name that the image gives to feature `bit` of type `kind` (0 incompatible,
     /// 1 compatible, 2 autoclear).
     pub fn feature_name(&self, kind: u8, bit: u8) -> Option<&[u8]> {
-        let rows = self.find(FEATURE_NAMES)?.chunks_exact(FEATURE_ROW);
+        // The zeros at the end of the last row may be left out.
+        let rows = self.find(FEATURE_NAMES)?.chunks(FEATURE_ROW);
         let mut names = rows.filter_map(|row| match row {
             [k, b, name @ ..] if *k == kind && *b == bit => Some(name),
             _ => None,

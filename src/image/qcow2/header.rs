@@ -254,6 +254,12 @@ impl Header {
                 "the L1 table of {l1_bytes} bytes is too big"
             )));
         }
+        if self.geometry.l1_entries(self.size) > i32::MAX.unsigned_abs().into() {
+            return Err(ImageError::corrupt(format!(
+                "a disk of {} bytes is too big for any L1 table",
+                self.size
+            )));
+        }
         if u64::from(self.l1_size) < self.geometry.l1_entries(self.size) {
             return Err(ImageError::corrupt(format!(
                 "the L1 table of {} entries is too small for a disk of {} bytes",

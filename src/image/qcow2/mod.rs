@@ -67,6 +67,7 @@ mod sparse;
 pub mod subcluster;
 mod tracking;
 mod tree;
+mod vm_state;
 mod width;
 mod write;
 mod zero;

@@ -10,7 +10,10 @@ use super::check;
 use super::crypt::Crypt;
 use super::entry::{COPIED, L1Entry};
 use super::geometry::Geometry;
-use super::header::{AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, first_cluster_len};
+use super::header::{
+    AT_AUTOCLEAR, AT_INCOMPATIBLE, BITMAPS, CORRUPT, DIRTY, Header, RAW_EXTERNAL_DATA,
+    first_cluster_len,
+};
 use super::host::{Barrier, Host};
 use super::metadata::Metadata;
 use super::overlap::Kind;
@@ -229,6 +232,7 @@ fn prepare_for_writing(host: &Arc<Host>, header: &mut Header) -> Result<()> {
              mend it",
         ));
     }
+    clear_unknown_autoclear(host, header)?;
     if header.incompatible & DIRTY != 0 {
         let report = repair::repair(host, header, repair::Repair::All)?;
         if report.corruptions > 0 {
@@ -240,6 +244,18 @@ fn prepare_for_writing(host: &Arc<Host>, header: &mut Header) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Clears the autoclear features that are not known: what is going to change may make them wrong.
+pub(super) fn clear_unknown_autoclear(host: &Host, header: &mut Header) -> Result<()> {
+    let known = header.autoclear & (BITMAPS | RAW_EXTERNAL_DATA);
+    if known == header.autoclear {
+        return Ok(());
+    }
+    header.autoclear = known;
+    let at = HostOffset(AT_AUTOCLEAR);
+    host.write(&known.to_be_bytes(), at, "the header")?;
+    host.barrier(Barrier::FlagBeforeChange)
 }
 
 /// Clears the bits `gone` of the incompatible features, behind everything written before.

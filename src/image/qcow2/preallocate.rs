@@ -4,10 +4,12 @@
 //! file by itself shows through the image.
 
 use super::super::Result;
+use super::super::fields::zeroed;
 use super::Qcow2;
 use super::address::{GuestCluster, GuestOffset, HostCluster};
 use super::entry::Mapping;
 use super::space::{Reason, Run};
+use super::subcluster::Parts;
 use crate::storage::Allocation;
 
 /// The lock is given up after so many bytes.
@@ -46,8 +48,9 @@ impl Preallocation {
 }
 
 impl Qcow2 {
-    /// Gives every cluster from `start` to `end` that has no place one of its own, with zeros in
-    /// it.
+    /// Gives every cluster from `start` to `end` that has no place one of its own, and changes
+    /// nothing that the guest sees: what shows through from below is copied, or goes on showing
+    /// through the subclusters of the new place.
     pub fn preallocate(
         &self,
         start: GuestOffset,
@@ -76,14 +79,20 @@ impl Qcow2 {
         let geometry = &self.geometry;
         let mut metadata = self.lock();
         metadata.begin_change()?;
-        if metadata.mapping(first)? != Mapping::Unallocated {
+        let old = metadata.mapping(first)?;
+        if !matches!(old, Mapping::Unallocated | Mapping::Zero { kept: None }) {
             return Ok(first.plus(1));
+        }
+        let shows = old == Mapping::Unallocated && !self.shows_nothing(first);
+        if shows && !geometry.has_extended_l2() {
+            drop(metadata);
+            return self.copy_up(first);
         }
         let to_table_end = geometry.l2_entries() - first.0 % geometry.l2_entries();
         let limit = (STEP >> geometry.cluster_bits()).max(1);
         let limit = limit.min(to_table_end).min(end.0 - first.0);
         let mut want = 1;
-        while want < limit && metadata.mapping(first.plus(want))? == Mapping::Unallocated {
+        while want < limit && metadata.mapping(first.plus(want))? == old {
             want += 1;
         }
         metadata.own_table(first)?;
@@ -96,13 +105,29 @@ impl Qcow2 {
             false => metadata.space.allocate(want)?,
         };
         self.fill_with_zeros(run, how)?;
+        let parts = if shows {
+            Parts::UNALLOCATED
+        } else {
+            Parts::DATA
+        };
         for i in 0..run.count {
-            let host = run.first.plus(i).offset(geometry);
-            let mapping = Mapping::Data { host, copied: true };
+            let place = Some((run.first.plus(i).offset(geometry), true));
+            let mapping = Mapping::of_parts(place, parts);
             let mapped = metadata.map(first.plus(i), mapping, Reason::Replaced);
             metadata.sealing(mapped)?;
         }
         Ok(first.plus(run.count))
+    }
+
+    /// Copies what shows through at `cluster` into this image, and gives the cluster behind it.
+    fn copy_up(&self, cluster: GuestCluster) -> Result<GuestCluster> {
+        let at = cluster.offset(&self.geometry);
+        let len = self.geometry.cluster_size().min(self.header.size - at.0);
+        let mut data = zeroed(len);
+        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        self.read_guest(&mut data, at)?;
+        self.write_guest(&data, at)?;
+        Ok(cluster.plus(1))
     }
 
     fn fill_with_zeros(&self, run: Run, how: Preallocation) -> Result<()> {
@@ -115,6 +140,73 @@ impl Qcow2 {
             Preallocation::Metadata if run.fresh => host.reach(at.plus(len)),
             Preallocation::Metadata => host.zero_data(at, len, Allocation::MayFree),
             Preallocation::Off => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::{Image, RawAccess, RawImage};
+    use super::super::create::{CreateOptions, L2Entries, create};
+    use super::super::header::Header;
+    use super::super::{Parameters, Purpose, Writing};
+    use super::*;
+    use crate::storage::{MemoryStorage, Storage};
+
+    /// An overlay of `size` bytes over `below` bytes of ones.
+    fn overlay(entries: L2Entries, size: u64, below: usize) -> Qcow2 {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new(Vec::new()));
+        let options = CreateOptions {
+            size,
+            entries,
+            ..CreateOptions::default()
+        };
+        create(&*storage, &options).unwrap();
+        let ones: Arc<dyn Storage> = Arc::new(MemoryStorage::new(vec![1; below]));
+        let base = RawImage::new(ones, RawAccess::ReadOnly, None).unwrap();
+        let header = Header::read(&*storage, Purpose::Contents).unwrap();
+        let with = Parameters {
+            backing: Some(Arc::new(base)),
+            ..Parameters::new(Writing::Allowed)
+        };
+        Qcow2::open(storage, header, with).unwrap()
+    }
+
+    fn contents(image: &Qcow2) -> Vec<u8> {
+        let mut all = zeroed(image.size());
+        image.read_at(&mut all, 0).unwrap();
+        all
+    }
+
+    #[test]
+    fn preallocation_keeps_what_the_backing_image_shows() {
+        for entries in [L2Entries::Standard, L2Entries::Extended] {
+            let image = overlay(entries, 128 << 10, 128 << 10);
+            let end = GuestOffset(image.size());
+            let done = image.preallocate(GuestOffset(0), end, Preallocation::Metadata);
+            done.unwrap();
+            assert_eq!(contents(&image), vec![1; 128 << 10]);
+            assert_eq!(
+                image.extent(0, 1).unwrap().depth,
+                match entries {
+                    L2Entries::Standard => 0,
+                    L2Entries::Extended => 1,
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn a_disk_that_grows_with_preallocation_keeps_its_last_cluster() {
+        for below in [31 << 10, 128 << 10] {
+            let mut image = overlay(L2Entries::Standard, 31 << 10, below);
+            image.resize(96 << 10, Preallocation::Metadata).unwrap();
+            let mut expected = vec![1; 31 << 10];
+            expected.resize(96 << 10, 0);
+            assert_eq!(contents(&image), expected);
+            assert_eq!(image.extent(0, 96 << 10).unwrap().depth, 0);
         }
     }
 }

@@ -75,7 +75,12 @@ impl Qcow2 {
 
     /// Whether `len` bytes from `offset` are known to read as zeros without reading data.
     pub(super) fn is_known_zero(&self, offset: GuestOffset, len: u64) -> Result<bool> {
-        let end = offset.0.saturating_add(len).min(self.header.size);
+        let end = offset.0.saturating_add(len);
+        // The rest of the last cluster counts as zeros; machine state lies behind that.
+        let end = match offset.0 < self.vm_state_start() {
+            true => end.min(self.header.size),
+            false => end,
+        };
         let mut at = offset;
         while at.0 < end {
             let extent = self.find_extent(at, end - at.0)?;

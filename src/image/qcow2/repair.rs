@@ -19,7 +19,7 @@ use super::header::{
     AT_REFCOUNT_ORDER, AT_REFCOUNT_TABLE, CORRUPT, DIRTY, Header, MAX_REFCOUNT_TABLE_BYTES,
 };
 use super::host::{Barrier, Host};
-use super::open::clear_incompatible;
+use super::open::{clear_incompatible, clear_unknown_autoclear};
 use super::refcount::Refcounts;
 use super::references::Counts;
 use super::tree::flag_table;
@@ -47,6 +47,7 @@ pub fn check_storage(storage: Arc<dyn Storage>, what: Option<Repair>) -> Result<
 
 /// Checks and mends; the report is about what is left, and what was mended.
 pub(super) fn repair(host: &Arc<Host>, header: &mut Header, what: Repair) -> Result<Report> {
+    clear_unknown_autoclear(host, header)?;
     let before = check::check(host, header)?;
     if before.corruptions > 0 && what == Repair::All {
         rebuild(host, header)?;

@@ -99,7 +99,8 @@ impl Qcow2 {
         GuestCluster(u64::from(self.header.l1_size) << self.geometry.l2_bits())
     }
 
-    fn grow_l1(&mut self, entries: u32) -> Result<()> {
+    /// Gives the disk an L1 table of `entries` entries.
+    pub(super) fn grow_l1(&mut self, entries: u32) -> Result<()> {
         let (at, len) = (self.header.l1_offset, self.header.l1_bytes());
         let mut bytes = self.read_tree(at, self.header.l1_size)?.encode();
         bytes.resize(super::super::fields::buffer_len(u64::from(entries) * 8), 0);

@@ -50,13 +50,9 @@ impl FirstCluster {
 
     /// Sets the data of an extension, or takes it away.
     pub(super) fn set_extension(&mut self, kind: u32, data: Option<Vec<u8>>) {
-        let at = self.extensions.iter().position(|e| e.kind == kind);
-        match (at.and_then(|at| self.extensions.get_mut(at)), data) {
-            (Some(extension), Some(data)) => extension.data = data,
-            (Some(_), None) => self.extensions.retain(|e| e.kind != kind),
-            (None, Some(data)) => self.extensions.push(Extension { kind, data }),
-            (None, None) => {}
-        }
+        self.extensions.retain(|e| e.kind != kind);
+        self.extensions
+            .extend(data.map(|data| Extension { kind, data }));
     }
 
     /// Sets the backing name, or takes it away.

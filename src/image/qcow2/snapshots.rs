@@ -10,7 +10,7 @@
 //! ```
 //!
 //! At any power cut the image shows what it showed before, or what it shows afterwards, and at
-//! worst leaks clusters. Saved machine state is kept with its snapshot and is not part of the disk
+//! worst leaks clusters. Saved machine state is kept with its snapshot and comes back with the disk
 //! when that is applied. Format description, "Snapshots".
 
 use super::super::{ErrorKind, ImageError, Result};
@@ -77,7 +77,7 @@ impl Qcow2 {
         }
         self.note_change(0, self.header.size)?;
         let old = self.read_tree(self.header.l1_offset, self.header.l1_size)?;
-        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        let entries = snapshot.l1_size;
         let tree = self.read_tree(snapshot.l1_offset, entries)?;
         self.share(&tree)?;
         let copy = self.write_l1_copy(&tree)?;

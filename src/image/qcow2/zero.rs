@@ -46,12 +46,15 @@ impl Qcow2 {
         let end = offset.plus(len);
         let inner = self.whole_units(offset, end);
         if inner.is_empty() {
-            return self.write_zeros(offset, end);
+            let unit = self.geometry.subcluster_size();
+            let boundary = GuestOffset(offset.0.next_multiple_of(unit)).min(end);
+            self.zero_edge(offset..boundary, change)?;
+            return self.zero_edge(boundary..end, change);
         }
-        self.write_zeros(offset, inner.start)?;
+        self.zero_edge(offset..inner.start, change)?;
         let rest = inner.end;
         self.change_range(inner, change)?;
-        self.write_zeros(rest.min(end), end)
+        self.zero_edge(rest.min(end)..end, change)
     }
 
     /// Forgets `len` bytes from `offset`, as far as they are whole clusters or subclusters.
@@ -89,6 +92,49 @@ impl Qcow2 {
             false => end.0 - end.0 % unit,
         };
         GuestOffset(start.0.next_multiple_of(unit))..GuestOffset(last)
+    }
+
+    /// Makes a part of one unit zeros: by its mapping, if nothing is there and the rest of it reads
+    /// as zeros too, else by writing them.
+    fn zero_edge(&self, range: Range<GuestOffset>, change: Change) -> Result<()> {
+        let Range { start, end } = range;
+        let unit = self.geometry.subcluster_size();
+        let first = GuestOffset(start.0 - start.0 % unit);
+        if start < end
+            && self.is_zero_below(first..start)?
+            && self.is_zero_below(end..first.plus(unit))?
+        {
+            let cluster = start.cluster(&self.geometry);
+            let base = cluster.offset(&self.geometry).0;
+            let parts = PartSet::touched(start.0 - base..end.0 - base, &self.geometry);
+            let mut metadata = self.lock();
+            metadata.begin_change()?;
+            let mut metadata = self.wait_for_allocation(metadata, cluster);
+            let old = metadata.mapping(cluster)?;
+            if old.parts().data().both(parts).is_empty() {
+                let changed = self.change_cluster(&mut metadata, cluster, parts, change);
+                if metadata.sealing(changed)? == Changed::Yes {
+                    return Ok(());
+                }
+            }
+        }
+        self.write_zeros(start, end)
+    }
+
+    /// Whether a range is known to read as zeros in what lies below, which does not change.
+    fn is_zero_below(&self, range: Range<GuestOffset>) -> Result<bool> {
+        let end = range.end.0.min(self.backing_size());
+        let mut at = range.start.0;
+        while let Some(backing) = &self.backing
+            && at < end
+        {
+            let extent = backing.extent(at, end - at)?;
+            if !extent.kind.reads_zero() {
+                return Ok(false);
+            }
+            at += extent.length;
+        }
+        Ok(true)
     }
 
     /// Before whole units of the disk change: keeps an external data file in step. A raw one has to
@@ -206,7 +252,7 @@ impl Qcow2 {
     }
 
     /// Whether nothing shows through from below from `cluster` on.
-    fn shows_nothing(&self, cluster: GuestCluster) -> bool {
+    pub(super) fn shows_nothing(&self, cluster: GuestCluster) -> bool {
         self.backing_size() <= cluster.offset(&self.geometry).0
     }
 

@@ -35,7 +35,8 @@ pub struct FileStorage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Regular,
-    BlockDevice,
+    /// A block device, or a character device where that was asked for.
+    Device,
 }
 
 /// How to open a host file.
@@ -54,13 +55,16 @@ impl FileStorage {
     /// Opens `path`. Anything but a regular file or a block device is refused with
     /// [`io::ErrorKind::InvalidInput`] and a text that names what it is; nothing blocks.
     pub fn open(path: &Path, mode: Mode) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(mode != Mode::Read)
-            .create(mode == Mode::Create)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
-            .open(path)?;
-        Self::from_file(file)
+        Self::from_file(open_file(path, mode)?)
+    }
+
+    /// Opens `path`, which may be a character device too.
+    pub fn open_device(path: &Path, mode: Mode) -> io::Result<Self> {
+        let file = open_file(path, mode)?;
+        match file.metadata()?.file_type().is_char_device() {
+            true => Self::of_kind(file, Kind::Device),
+            false => Self::from_file(file),
+        }
     }
 
     /// An unnamed file in `dir` that disappears with the last use of it.
@@ -82,9 +86,14 @@ impl FileStorage {
         let meta = file.metadata()?;
         let kind = match meta.file_type() {
             t if t.is_file() => Kind::Regular,
-            t if t.is_block_device() => Kind::BlockDevice,
+            t if t.is_block_device() => Kind::Device,
             t => return Err(not_a_disk(&t)),
         };
+        Self::of_kind(file, kind)
+    }
+
+    fn of_kind(file: File, kind: Kind) -> io::Result<Self> {
+        let meta = file.metadata()?;
         let id = FileId {
             device: meta.dev(),
             inode: meta.ino(),
@@ -131,6 +140,16 @@ impl FileStorage {
         let found = unsafe { libc::lseek(self.file.as_raw_fd(), signed(offset)?, whence) };
         u64::try_from(found).map_err(|_| io::Error::last_os_error())
     }
+}
+
+/// Opens a host file of whatever kind, without waiting for anything.
+fn open_file(path: &Path, mode: Mode) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(mode != Mode::Read)
+        .create(mode == Mode::Create)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
+        .open(path)
 }
 
 impl Storage for FileStorage {
@@ -192,24 +211,29 @@ impl Storage for FileStorage {
     }
 
     fn flush(&self, what: Durability) -> io::Result<()> {
-        match what {
+        let flushed = match what {
             Durability::Data => self.file.sync_data(),
             Durability::All => self.file.sync_all(),
+        };
+        match flushed {
+            // What a device has no notion of (fsync(2), EINVAL) cannot fail.
+            Err(e) if self.kind == Kind::Device && e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            done => done,
         }
     }
 
     fn len(&self) -> io::Result<u64> {
         match self.kind {
             Kind::Regular => Ok(self.file.metadata()?.len()),
-            Kind::BlockDevice => self.seek(0, libc::SEEK_END),
+            Kind::Device => self.seek(0, libc::SEEK_END),
         }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         match self.kind {
             Kind::Regular => self.file.set_len(len),
-            Kind::BlockDevice if len <= self.len()? => Ok(()),
-            Kind::BlockDevice => Err(io::ErrorKind::StorageFull.into()),
+            Kind::Device if len <= self.len()? => Ok(()),
+            Kind::Device => Err(io::ErrorKind::StorageFull.into()),
         }
     }
 
@@ -219,7 +243,7 @@ impl Storage for FileStorage {
     }
 
     fn extent(&self, offset: u64, len: u64) -> io::Result<(Occupancy, u64)> {
-        if self.kind == Kind::BlockDevice {
+        if self.kind == Kind::Device {
             return Ok((Occupancy::Data, len));
         }
         let data = match self.seek(offset, libc::SEEK_DATA) {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Asynchronous requests (`aio_…`) are carried out at once, which is one of the orders in which
-//! they may end. Left out: breakpoints, and reading and writing of saved machine state.
+//! they may end. Left out: breakpoints.
 
 mod arguments;
 mod look;
@@ -29,7 +29,7 @@ use super::super::program::Program;
 use super::super::{Outcome, report as report_error};
 use super::options::{Opening, format};
 use crate::image::{Format, WriteCache};
-use session::{Mode, Session};
+use session::{Mode, Named, Session};
 
 /// Read and write single ranges, by commands.
 #[derive(Debug, Args)]
@@ -100,8 +100,13 @@ impl Io {
             },
         };
         let mut session = Session::new(self.opening, program);
-        if let Some(file) = &self.file {
-            session.open(file, self.format, mode)?;
+        if let Some(file) = self.file {
+            session.open(Named {
+                name: Some(file),
+                format: self.format,
+                pairs: Vec::new(),
+                mode,
+            })?;
         }
         let mut failed = false;
         if self.commands.is_empty() {

@@ -29,12 +29,11 @@ pub(super) fn read(session: &mut Session, command: &Command) -> Done {
         println!("pattern verification range exceeds end of read data");
         return Err(Failed);
     }
-    if letters.has('b') {
-        println!("read failed: {}", qemu_text::of_number(libc::ENOTSUP));
-        return Err(Failed);
-    }
     let started = Instant::now();
-    let data = read_bytes(session.image()?, offset, len, "read")?;
+    let data = match letters.has('b') {
+        true => read_vm_state(session.image()?, offset, len)?,
+        false => read_bytes(session.image()?, offset, len, "read")?,
+    };
     let done = Request {
         verb: "read",
         offset,
@@ -117,6 +116,21 @@ fn read_bytes(image: &dyn Image, offset: u64, len: u64, verb: &str) -> Result<Ve
         Ok(()) => Ok(data),
         Err(error) => {
             println!("{verb} failed: {}", qemu_text::of_error(&error));
+            Err(Failed)
+        }
+    }
+}
+
+fn read_vm_state(image: &dyn Image, offset: u64, len: u64) -> Result<Vec<u8>, Failed> {
+    let Some(qcow2) = image.as_qcow2() else {
+        println!("read failed: {}", qemu_text::of_number(libc::ENOTSUP));
+        return Err(Failed);
+    };
+    let mut data = vec![0; usize::try_from(len).map_err(|_| Failed)?];
+    match qcow2.read_vm_state(&mut data, offset) {
+        Ok(()) => Ok(data),
+        Err(error) => {
+            println!("read failed: {}", qemu_text::of_error(&error));
             Err(Failed)
         }
     }

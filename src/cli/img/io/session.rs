@@ -1,15 +1,17 @@
 //! The image that commands work on, and which command does what.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::super::program::Program;
 use super::super::super::report as report_error;
+use super::super::drivers::Pairs;
+use super::super::keys;
 use super::super::options::{Opening, Use};
-use super::super::qemu_text::of_change;
-use super::super::{keys, options};
+use super::super::qemu_text::{of_change, of_error, of_number};
+use super::super::source::Source;
 use super::arguments::{Letters, number, words};
 use super::{Done, Failed, look, read, write};
 use crate::image::qcow2::preallocate::Preallocation;
@@ -24,13 +26,24 @@ pub(super) struct Mode {
     pub(super) cache: WriteCache,
 }
 
+/// Which image is opened for commands.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    /// The file; without one, the driver options say it.
+    pub(super) name: Option<PathBuf>,
+    pub(super) format: Option<Format>,
+    /// Driver options.
+    pub(super) pairs: Pairs,
+    pub(super) mode: Mode,
+}
+
 /// The open image and what may be done with it.
 #[derive(Debug)]
 pub(super) struct Session {
     opening: Opening,
     program: Program,
     image: Option<Arc<dyn Image>>,
-    opened: Option<(std::path::PathBuf, Option<Format>, Mode)>,
+    opened: Option<Named>,
     ended: bool,
 }
 
@@ -301,21 +314,17 @@ impl Session {
         }
     }
 
-    /// Opens the image that `name` means.
-    pub(super) fn open(
-        &mut self,
-        name: &Path,
-        format: Option<Format>,
-        mode: Mode,
-    ) -> Result<(), Box<dyn Error>> {
+    /// Opens an image.
+    pub(super) fn open(&mut self, named: Named) -> Result<(), Box<dyn Error>> {
         if self.image.is_some() {
             return Err("file open already, try 'help close'".into());
         }
+        let mode = named.mode;
         let purpose = match mode.read_only || mode.overlay {
             true => Use::Read,
             false => Use::Change,
         };
-        let mut source = self.opening.source(name, format, purpose, self.program)?;
+        let mut source = self.source(&named, purpose)?;
         source.options.cache = mode.cache;
         if self.opening.shares() {
             source.options.sharing = Sharing::Everything;
@@ -325,22 +334,58 @@ impl Session {
             image = image::overlay(image, &std::env::temp_dir())?;
         }
         self.image = Some(image);
-        self.opened = Some((name.to_path_buf(), format, mode));
+        self.opened = Some(named);
         Ok(())
     }
 
-    /// Closes the image and makes its disk `size` bytes long.
-    fn resize(
-        &mut self,
-        name: &Path,
-        format: Option<Format>,
-        size: u64,
-        preallocation: Preallocation,
-    ) -> Result<(), Box<dyn Error>> {
+    fn source(&self, named: &Named, purpose: Use) -> Result<Source, Box<dyn Error>> {
+        match (&named.name, &*named.pairs) {
+            (Some(name), []) => self
+                .opening
+                .source(name, named.format, purpose, self.program),
+            (name, pairs) => {
+                let pairs = pairs.to_vec();
+                self.opening
+                    .described(name.as_deref(), pairs, purpose, self.program)
+            }
+        }
+    }
+
+    /// Closes the image and gives what opens it for changes of its structure.
+    pub(super) fn close_for_change(&mut self) -> Result<(Named, Source), Box<dyn Error>> {
+        let named = self.opened.clone().ok_or("no file open, try 'help open'")?;
+        let source = self.source(&named, Use::Change)?;
         self.close()?;
-        let source = self.opening.writing(name, format, self.program)?;
+        Ok((named, source))
+    }
+
+    /// Writes machine state, for which the L1 table may have to become longer.
+    pub(super) fn write_vm_state(&mut self, data: &[u8], offset: u64) -> Done {
+        if self.opened.as_ref().is_some_and(|named| named.mode.overlay) {
+            println!("write failed: {}", of_number(libc::ENOTSUP));
+            return Err(Failed);
+        }
+        let changing = self.close_for_change();
+        let (named, source) = changing.map_err(|error| self.fail(&*error))?;
+        let written = image::open_qcow2(&source.path, &source.options).and_then(|mut image| {
+            image.write_vm_state(data, offset)?;
+            image.close()
+        });
+        let reopened = self.open(named);
+        reopened.map_err(|error| self.fail(&*error))?;
+        written.map_err(|error| {
+            println!("write failed: {}", of_error(&error));
+            Failed
+        })
+    }
+
+    /// Makes the disk `size` bytes long.
+    fn resize(&mut self, size: u64, preallocation: Preallocation) -> Result<(), Box<dyn Error>> {
+        let (named, source) = self.close_for_change()?;
         let resized = image::resize(&source.path, &source.options, size, preallocation);
-        resized.map_err(|error| of_change(error, self.program))
+        let reopened = self.open(named);
+        resized.map_err(|error| of_change(error, self.program))?;
+        reopened
     }
 
     /// Closes the image, if one is open.
@@ -403,23 +448,22 @@ fn open(session: &mut Session, command: &Command) -> Done {
     if let Some(name) = letters.value('t') {
         mode.cache = super::cache(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
     }
-    let mut format = None;
-    let mut name = letters.rest.first().cloned();
-    for (key, value) in letters.value('o').map(keys::parse).unwrap_or_default() {
-        match &*key {
-            "driver" => {
-                let known = options::format(&value);
-                format = Some(known.map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?);
-            }
-            "file.filename" | "filename" => name = Some(value),
-            "read-only" => mode.read_only |= value == "on",
-            _ => {}
-        }
-    }
-    let Some(name) = name else {
+    let mut pairs = letters.value('o').map(keys::parse).unwrap_or_default();
+    pairs.retain(|(key, value)| {
+        let read_only = key == "read-only";
+        mode.read_only |= read_only && value == "on";
+        !read_only
+    });
+    let name = letters.rest.first().map(PathBuf::from);
+    if name.is_none() && pairs.is_empty() {
         return Err(command.misused());
-    };
-    let opened = session.open(Path::new(&name), format, mode);
+    }
+    let opened = session.open(Named {
+        name,
+        format: None,
+        pairs,
+        mode,
+    });
     opened.map_err(|error| session.fail(&*error))
 }
 
@@ -429,16 +473,15 @@ fn close(session: &mut Session, _: &Command) -> Done {
 
 fn reopen(session: &mut Session, command: &Command) -> Done {
     let letters = command.letters("c:o:rw")?;
-    let Some((name, format, mut mode)) = session.opened.clone() else {
+    let Some(mut named) = session.opened.clone() else {
         return Err(command.misused());
     };
+    let mode = &mut named.mode;
     mode.read_only = (mode.read_only || letters.has('r')) && !letters.has('w');
     if let Some(name) = letters.value('c') {
         mode.cache = super::cache(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
     }
-    let reopened = session
-        .close()
-        .and_then(|()| session.open(&name, format, mode));
+    let reopened = session.close().and_then(|()| session.open(named));
     reopened.map_err(|error| session.fail(&*error))
 }
 
@@ -464,12 +507,8 @@ fn truncate(session: &mut Session, command: &Command) -> Done {
     let preallocation = super::super::preallocation(letters.value('m').unwrap_or("off"));
     let fail = |session: &Session, text: String| session.fail(&*Box::<dyn Error>::from(text));
     let preallocation = preallocation.map_err(|text| fail(session, text))?;
-    let Some((name, format, mode)) = session.opened.clone() else {
-        return Err(command.misused());
-    };
-    let resized = session.resize(&name, format, size, preallocation);
-    let reopened = session.open(&name, format, mode);
-    resized.and(reopened).map_err(|error| session.fail(&*error))
+    let resized = session.resize(size, preallocation);
+    resized.map_err(|error| session.fail(&*error))
 }
 
 fn sleep(_: &mut Session, command: &Command) -> Done {

@@ -62,7 +62,7 @@ pub(super) fn write(session: &mut Session, command: &Command) -> Done {
         None => vec![byte; usize::try_from(len).map_err(|_| Failed)?],
     };
     let work = match (letters.has('b'), zero, letters.has('c')) {
-        (true, ..) => Work::MachineState,
+        (true, ..) => Work::MachineState(&data),
         (_, true, _) => Work::Zero(zero_mode(letters.has('u'))),
         (_, _, true) => Work::Compressed(&data),
         _ => Work::Data(&data),
@@ -156,7 +156,7 @@ enum Work<'a> {
     Zero(ZeroMode),
     Compressed(&'a [u8]),
     Discard,
-    MachineState,
+    MachineState(&'a [u8]),
 }
 
 fn zero_mode(unmap: bool) -> ZeroMode {
@@ -178,6 +178,9 @@ fn carry_out(
         eprintln!("{}: Block node is read-only", session.program().name());
         return Err(Failed);
     }
+    if let Work::MachineState(data) = work {
+        return session.write_vm_state(data, offset);
+    }
     if offset.checked_add(len).is_none_or(|end| end > image.size()) {
         println!("{verb} failed: {}", qemu_text::of_number(libc::EIO));
         return Err(Failed);
@@ -196,7 +199,8 @@ fn request(image: &dyn Image, work: Work<'_>, offset: u64, len: u64) -> Result<(
         Work::Data(data) => image.write_at(data, offset),
         Work::Zero(mode) => image.write_zeroes(offset, len, mode),
         Work::Discard => image.discard(offset, len),
-        Work::MachineState => Err(unsupported()),
+        // Needs the image to itself: see the session.
+        Work::MachineState(_) => Err(unsupported()),
         Work::Compressed(data) => {
             let target = image.as_qcow2().ok_or_else(unsupported)?;
             image::convert::write_compressed(target, data, offset)
