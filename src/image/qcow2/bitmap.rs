@@ -84,6 +84,11 @@ impl Bitmap {
             && self.table.is_aligned(geometry)
     }
 
+    /// Whether a disk of `size` bytes has no more bits than are handled.
+    pub(super) fn can_be_for(&self, size: u64) -> bool {
+        self.len(size) <= MAX_BITS
+    }
+
     /// The table.
     pub(super) fn read_table(&self, storage: &dyn Storage) -> Result<Vec<u64>> {
         let mut bytes = zeroed(u64::from(self.table_entries) * 8);
@@ -97,13 +102,22 @@ impl Bitmap {
     ///
     /// Errors: [`super::super::ErrorKind::Corrupt`] for a table that does not fit the disk.
     pub fn bits(&self, storage: &dyn Storage, header: &Header) -> Result<Vec<u8>> {
-        let geometry = &header.geometry;
-        if !self.fits(header.size, geometry) {
+        self.bits_of(storage, &header.geometry, header.size)
+    }
+
+    /// The same for a disk of `size` bytes.
+    pub(super) fn bits_of(
+        &self,
+        storage: &dyn Storage,
+        geometry: &Geometry,
+        size: u64,
+    ) -> Result<Vec<u8>> {
+        if !self.fits(size, geometry) {
             return Err(ImageError::corrupt(
                 "the table of a bitmap does not fit the disk, or is too big",
             ));
         }
-        let mut bits = zeroed(self.len(header.size));
+        let mut bits = zeroed(self.len(size));
         let pages = bits.chunks_mut(buffer_len(geometry.cluster_size()));
         for (page, entry) in pages.zip(self.read_table(storage)?) {
             match cluster_of(entry, geometry)? {
@@ -113,7 +127,7 @@ impl Bitmap {
             }
         }
         // What lies behind the disk counts for nothing.
-        let used = header.size.div_ceil(1 << self.granularity_bits) % 8;
+        let used = size.div_ceil(1 << self.granularity_bits) % 8;
         if let Some(last) = bits.last_mut().filter(|_| used > 0) {
             *last &= u8::MAX >> (8 - used);
         }

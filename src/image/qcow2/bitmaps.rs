@@ -11,6 +11,7 @@ use super::bitmap::{AUTO, Bitmap, Directory, IN_USE, MAX_BITMAPS, cluster_of};
 use super::extension::BITMAPS as EXTENSION;
 use super::geometry::Version;
 use super::header::{AT_AUTOCLEAR, BITMAPS};
+use super::tracking::Tracking;
 
 /// The bits of a bitmap, for merging.
 #[derive(Debug, Clone)]
@@ -21,10 +22,53 @@ pub struct Bits {
     pub granularity_bits: u8,
 }
 
+/// A bitmap with its bits, for another image.
+#[derive(Debug, Clone)]
+pub struct NamedBits {
+    name: Vec<u8>,
+    bits: Bits,
+    recording: Recording,
+}
+
 /// Host bytes that a change gives up: where, and how many.
 type Freed = Vec<(HostOffset, u64)>;
 
 impl Qcow2 {
+    /// The bitmaps; those of an image that was written by a program without them are in use.
+    pub fn bitmaps(&self) -> Result<Vec<Bitmap>> {
+        let mut all = Directory::read(self.host.storage(), &self.header)?.bitmaps;
+        if self.header.autoclear & BITMAPS == 0 {
+            all.iter_mut().for_each(|bitmap| bitmap.flags |= IN_USE);
+        }
+        Ok(all)
+    }
+
+    /// A bitmap with its bits.
+    pub fn named_bits(&self, name: &[u8]) -> Result<NamedBits> {
+        let mut all = self.bitmaps()?;
+        let bitmap = usable(&mut all, name)?;
+        Ok(NamedBits {
+            name: name.to_vec(),
+            bits: self.bitmap_bits(name)?,
+            recording: match bitmap.flags & AUTO {
+                0 => Recording::Disabled,
+                _ => Recording::Enabled,
+            },
+        })
+    }
+
+    /// Adds a bitmap of another image.
+    pub fn copy_bitmap(&mut self, bitmap: NamedBits) -> Result<()> {
+        let NamedBits {
+            name,
+            bits,
+            recording,
+        } = bitmap;
+        self.add_bitmap(&name, Some(1 << bits.granularity_bits))?;
+        self.merge_bitmap(&name, &bits)?;
+        self.record_bitmap(&name, recording)
+    }
+
     /// Adds an enabled bitmap with no bit set, a bit for each `granularity` bytes (a power of two
     /// from 512 to 2 GiB); without one, for each cluster, at least 4 and at most 64 KiB.
     pub fn add_bitmap(&mut self, name: &[u8], granularity: Option<u64>) -> Result<()> {
@@ -87,7 +131,7 @@ impl Qcow2 {
 
     /// The bits of a bitmap.
     pub fn bitmap_bits(&self, name: &[u8]) -> Result<Bits> {
-        let mut all = self.marked_bitmaps()?;
+        let mut all = self.bitmaps()?;
         let bitmap = usable(&mut all, name)?;
         Ok(Bits {
             bytes: bitmap.bits(self.host.storage(), &self.header)?,
@@ -117,6 +161,49 @@ impl Qcow2 {
         self.replace_bits(name, &bytes)
     }
 
+    /// Before the length of the disk becomes `size`: lets the bitmaps count for nothing, and gives
+    /// them; `None` if there are none that count.
+    ///
+    /// Errors: [`ErrorKind::Unsupported`] if one cannot be resized.
+    pub(super) fn suspend_bitmaps(&mut self, size: u64) -> Result<Option<Vec<Bitmap>>> {
+        if self.header.autoclear & BITMAPS == 0 {
+            return Ok(None);
+        }
+        let mut all = self.bitmaps()?;
+        let names: Vec<Vec<u8>> = all.iter().map(|bitmap| bitmap.name.clone()).collect();
+        for name in names {
+            let bitmap = usable(&mut all, &name)?;
+            if !bitmap.fits(self.header.size, &self.geometry) || !bitmap.can_be_for(size) {
+                return Err(unsupported(&format!(
+                    "bitmap '{}' does not fit the disk, or would get too big; remove it first",
+                    Escaped(&name)
+                )));
+            }
+        }
+        let tables = self.tables();
+        tables.bitmaps = Tracking::default();
+        tables.bitmaps_kept = false;
+        let begun = tables.begin_change();
+        tables.sealing(begun)?;
+        self.tracks_changes = false;
+        self.header.autoclear &= !BITMAPS;
+        Ok(Some(all))
+    }
+
+    /// Makes `bitmaps`, which were suspended when the disk had `old` bytes, as long as the disk is
+    /// now: new bits are clear. They count again.
+    pub(super) fn resume_bitmaps(&mut self, mut bitmaps: Vec<Bitmap>, old: u64) -> Result<()> {
+        self.close()?;
+        let mut freed = Freed::new();
+        for bitmap in &mut bitmaps {
+            freed.extend(self.places(bitmap)?);
+            let mut bits = bitmap.bits_of(self.host.storage(), &self.geometry, old)?;
+            cut_bits(&mut bits, self.header.size, bitmap.granularity_bits);
+            self.write_bits(bitmap, &bits)?;
+        }
+        self.switch_bitmaps(&bitmaps, freed)
+    }
+
     fn replace_bits(&mut self, name: &[u8], bits: &[u8]) -> Result<()> {
         let mut all = self.prepare_bitmaps()?;
         let bitmap = usable(&mut all, name)?;
@@ -129,16 +216,7 @@ impl Qcow2 {
     fn prepare_bitmaps(&mut self) -> Result<Vec<Bitmap>> {
         self.check_write(0, 0)?;
         self.close()?;
-        self.marked_bitmaps()
-    }
-
-    /// The bitmaps; those of an image that was written by a program without them are in use.
-    fn marked_bitmaps(&self) -> Result<Vec<Bitmap>> {
-        let mut all = Directory::read(self.host.storage(), &self.header)?.bitmaps;
-        if self.header.autoclear & BITMAPS == 0 {
-            all.iter_mut().for_each(|bitmap| bitmap.flags |= IN_USE);
-        }
-        Ok(all)
+        self.bitmaps()
     }
 
     /// The table of a bitmap and the clusters of its bits.
@@ -226,6 +304,15 @@ pub enum Recording {
     Enabled,
     /// It does not.
     Disabled,
+}
+
+/// Leaves the bits of the first `size` bytes of the disk.
+fn cut_bits(bits: &mut Vec<u8>, size: u64, granularity_bits: u8) {
+    let count = size.div_ceil(1 << granularity_bits);
+    bits.truncate(buffer_len(count.div_ceil(8)));
+    if let Some(last) = bits.get_mut(buffer_len(count / 8)) {
+        *last &= (1 << (count % 8)) - 1;
+    }
 }
 
 fn find(bitmaps: &[Bitmap], name: &[u8]) -> Result<usize> {

@@ -4,6 +4,7 @@
 //! would show up in the new part is cleared (old mappings, the rest of the last cluster, a longer
 //! backing image); when that is durable, the size. Shrinking: the size first, then the mappings,
 //! the refcounts and the end of the file. So no power cut and no later growing shows old data.
+//! Dirty bitmaps count for nothing meanwhile, and get the new length afterwards.
 //! Format description, "Header" (size, l1_size).
 
 use super::super::fields::put;
@@ -20,12 +21,21 @@ impl Qcow2 {
     /// space behind it as `preallocation` says; what it loses is gone.
     ///
     /// Errors: [`ErrorKind::Unsupported`] for version 2 with snapshots, which do not say how long
-    /// their disk is, and for images with bitmaps; [`ErrorKind::Invalid`] for a size that the L1
-    /// table cannot reach.
+    /// their disk is, and for images with bitmaps that are inconsistent, or would get too big;
+    /// [`ErrorKind::Invalid`] for a size that the L1 table cannot reach.
     pub fn resize(&mut self, size: u64, preallocation: Preallocation) -> Result<()> {
         self.check_write(0, 0)?;
         let size = size.checked_next_multiple_of(SECTOR).ok_or_else(too_big)?;
         self.check_resizable(size)?;
+        self.close()?;
+        let old = self.header.size;
+        let bitmaps = self.suspend_bitmaps(size)?;
+        let resized = self.resize_disk(size, preallocation);
+        let resumed = bitmaps.map_or(Ok(()), |bitmaps| self.resume_bitmaps(bitmaps, old));
+        resized.and(resumed)
+    }
+
+    fn resize_disk(&mut self, size: u64, preallocation: Preallocation) -> Result<()> {
         self.settle()?;
         let old = self.header.size;
         if size < old {
@@ -47,11 +57,6 @@ impl Qcow2 {
             return Err(unsupported(
                 "an image of version 2 with snapshots cannot be resized; upgrade it with amend -o \
                  compat=1.1",
-            ));
-        }
-        if self.header.extensions.bitmaps().is_some() {
-            return Err(unsupported(
-                "an image with bitmaps cannot be resized; remove them first",
             ));
         }
         match self.geometry.l1_entries(size) * 8 > MAX_L1_BYTES {

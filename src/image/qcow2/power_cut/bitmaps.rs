@@ -52,17 +52,17 @@ pub(super) fn with_bitmap(bytes: Vec<u8>, case: &Case) -> Vec<u8> {
     bytes
 }
 
-/// Whether the bitmaps that count as right have each sector that changed.
+/// Whether the bitmaps that count as right have each sector that changed; `first` says what the
+/// sectors held at first.
 pub(super) fn bitmaps_cover(image: &Qcow2, disk: &[u8], first: &[Vec<u32>]) -> Result<(), String> {
     let storage = image.host.storage();
     let directory = Directory::read(storage, image.header()).map_err(|e| e.to_string())?;
     for bitmap in directory.bitmaps.iter().filter(|b| b.is_consistent()) {
         let bits = bitmap.bits(storage, image.header());
         let bits = bits.map_err(|e| e.to_string())?;
-        for (number, found) in disk.as_chunks::<SECTOR>().0.iter().enumerate() {
-            let same = first[number]
-                .iter()
-                .any(|&writer| *found == sector(writer, number));
+        let sectors = disk.as_chunks::<SECTOR>().0.iter().zip(first);
+        for (number, (found, first)) in sectors.enumerate() {
+            let same = first.iter().any(|&writer| *found == sector(writer, number));
             if !same && bits[number / 8] >> (number % 8) & 1 == 0 {
                 return Err(format!("the bitmap misses the change of sector {number}"));
             }

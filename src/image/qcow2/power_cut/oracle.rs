@@ -28,6 +28,8 @@ pub(super) struct Allowed {
     pub(super) applied: Option<Vec<Vec<u32>>>,
     /// How many sectors the disk has: one of these.
     pub(super) sectors: Vec<usize>,
+    /// How many sectors it always had: bitmaps know nothing of what comes back behind them.
+    pub(super) always: usize,
     /// What the snapshots hold, and whether each must be there.
     pub(super) snapshots: BTreeMap<u32, (Vec<Vec<u32>>, bool)>,
 }
@@ -44,6 +46,7 @@ impl Allowed {
             after_cut: first.clone(),
             first,
             sectors: vec![at_first],
+            always: at_first,
             applied: None,
             snapshots: BTreeMap::new(),
         }
@@ -59,7 +62,10 @@ impl Allowed {
             }
             Op::Apply(name) => self.applied = Some(self.snapshots[name].0.clone()),
             Op::Delete(name) => self.snapshots.get_mut(name).unwrap().1 = false,
-            Op::Resize(sectors) => self.sectors.push(*sectors),
+            Op::Resize(sectors) => {
+                self.sectors.push(*sectors);
+                self.always = self.always.min(*sectors);
+            }
         }
     }
 
@@ -131,7 +137,7 @@ pub(super) fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<()
     let real_bitmaps = case.format == Variant::Bitmap;
     allowed.judge(&disk, bitmaps_valid && !real_bitmaps)?;
     if bitmaps_valid && real_bitmaps {
-        bitmaps_cover(&image, &disk, &allowed.first)?;
+        bitmaps_cover(&image, &disk, &allowed.first[..allowed.always])?;
     }
     let found = image.snapshots().map_err(|e| format!("snapshots: {e}"))?;
     for (name, (contents, must)) in &allowed.snapshots {
