@@ -35,6 +35,14 @@ impl Program {
         }
     }
 
+    /// What the commands for disk images are called by.
+    pub(super) fn image_tool(self) -> &'static str {
+        match self {
+            Self::Cowbox => "cowbox img",
+            Self::QemuImg | Self::QemuIo => "qemu-img",
+        }
+    }
+
     /// Whether it is one of QEMU's.
     pub(super) fn is_qemu(self) -> bool {
         self != Self::Cowbox

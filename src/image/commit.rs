@@ -89,7 +89,7 @@ fn backing_of(path: &Path, options: &OpenOptions) -> Result<Option<Layer>> {
     let found = || {
         let storage =
             FileStorage::open(path, Mode::Read).map_err(|e| ImageError::io("open the image", e))?;
-        if super::open::decide_format(&storage, options)? == Format::Raw {
+        if super::open::decide_format(&storage, options)? != Format::Qcow2 {
             return Ok(None);
         }
         let header = Header::read(&storage, Purpose::Contents)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::open::lock;
 use super::qcow2::address::GuestOffset;
-use super::qcow2::create::{CreateOptions, DataFile, DataFileContents};
+use super::qcow2::create::{CreateOptions, DataFile, DataFileContents, Encryption};
 use super::qcow2::header::Header;
 use super::qcow2::preallocate::Preallocation;
 use super::qcow2::{Parameters, Purpose, Qcow2, Writing};
@@ -16,7 +16,7 @@ use crate::storage::{Access, FileId, FileStorage, Storage};
 
 /// Makes an image at `path`, in place of what the file held. Nobody else may have it open.
 ///
-/// Of `options`, a raw image takes the size only.
+/// Of `options`, a raw image takes the size only, one of the luks format the encryption too.
 pub fn create(path: &Path, format: Format, options: &CreateOptions) -> Result<()> {
     create_locked(path, format, options).map_err(|e| e.in_file(path))
 }
@@ -27,6 +27,13 @@ fn create_locked(path: &Path, format: Format, options: &CreateOptions) -> Result
         (Format::Qcow2, None) => qcow2::create::create(&storage, options),
         (Format::Qcow2, Some(file)) => create_with_data_file(path, storage, options, file),
         (Format::Raw, _) => create_raw(&storage, options.size),
+        (Format::Luks, _) => match &options.encryption {
+            Encryption::Luks(luks) => super::luks::create(&storage, options.size, luks),
+            Encryption::None | Encryption::Aes => Err(ImageError::new(
+                ErrorKind::Password,
+                "an image of the luks format needs a password; give key-secret",
+            )),
+        },
     }
 }
 

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Seen};
+use super::crypt::luks::Luks;
+use super::luks;
 use super::open::{decide_format, open_file};
 use super::qcow2::Purpose;
 use super::qcow2::bitmap::{Bitmap, Directory};
+use super::qcow2::crypt::read_luks;
 use super::qcow2::geometry::Version;
 use super::qcow2::header::{
     BITMAPS, CORRUPT, DIRTY, EXTENDED_L2, EncryptionMethod, Header, LAZY_REFCOUNTS,
@@ -26,8 +29,21 @@ pub struct Info {
     pub size: u64,
     /// Bytes that the file occupies on the host.
     pub occupied: u64,
+    /// How guest data is encrypted.
+    pub encryption: EncryptionFacts,
     /// What only qcow2 has.
     pub qcow2: Option<Qcow2Facts>,
+}
+
+/// How guest data is encrypted.
+#[derive(Debug, Clone)]
+pub enum EncryptionFacts {
+    /// Not at all.
+    None,
+    /// The legacy method of qcow2.
+    Aes,
+    /// With the keys in this header.
+    Luks(Box<Luks>),
 }
 
 /// The facts that only a qcow2 image has.
@@ -49,8 +65,6 @@ pub struct Qcow2Facts {
     pub corrupt: bool,
     /// Whether it has subclusters.
     pub extended_l2: bool,
-    /// Whether guest data is encrypted.
-    pub encrypted: bool,
     /// The backing file's name as it stands in the image.
     pub backing_name: Option<Vec<u8>>,
     /// The backing file's format as it stands in the image.
@@ -103,31 +117,55 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
     let occupied = storage.occupied().map_err(failed)?;
     let format = decide_format(&*storage, options)?;
     let path = path.to_path_buf();
-    if format == Format::Raw {
-        let len = storage.len().map_err(failed)?;
-        let size = len.next_multiple_of(SECTOR);
-        return Ok((
-            Info {
-                path,
-                format,
-                size,
-                occupied,
-                qcow2: None,
-            },
-            None,
-        ));
-    }
-    let header = Header::read(&*storage, Purpose::Inspection)?;
-    let facts = facts(&*storage, &header)?;
-    let backing_format = facts.backing_format.clone();
+    let (size, encryption) = match format {
+        Format::Raw => {
+            let len = storage.len().map_err(failed)?;
+            (len.next_multiple_of(SECTOR), EncryptionFacts::None)
+        }
+        Format::Luks => {
+            let (luks, size) = luks::inspect(&*storage)?;
+            (size, EncryptionFacts::Luks(Box::new(luks)))
+        }
+        Format::Qcow2 => return qcow2_info(&*storage, path, occupied),
+    };
     let info = Info {
         path,
         format,
+        size,
+        occupied,
+        encryption,
+        qcow2: None,
+    };
+    Ok((info, None))
+}
+
+fn qcow2_info(
+    storage: &dyn Storage,
+    path: PathBuf,
+    occupied: u64,
+) -> Result<(Info, Option<Vec<u8>>)> {
+    let header = Header::read(storage, Purpose::Inspection)?;
+    let facts = facts(storage, &header)?;
+    let backing_format = facts.backing_format.clone();
+    let encryption = encryption_of(storage, &header)?;
+    let info = Info {
+        path,
+        format: Format::Qcow2,
         size: header.size,
         occupied,
+        encryption,
         qcow2: Some(facts),
     };
     Ok((info, backing_format))
+}
+
+/// How the qcow2 image in `storage` is encrypted.
+pub(super) fn encryption_of(storage: &dyn Storage, header: &Header) -> Result<EncryptionFacts> {
+    Ok(match header.encryption {
+        EncryptionMethod::None => EncryptionFacts::None,
+        EncryptionMethod::Aes => EncryptionFacts::Aes,
+        EncryptionMethod::Luks => EncryptionFacts::Luks(Box::new(read_luks(storage, header)?)),
+    })
 }
 
 fn facts(storage: &dyn Storage, header: &Header) -> Result<Qcow2Facts> {
@@ -155,7 +193,6 @@ pub fn facts_of(header: &Header) -> Qcow2Facts {
         dirty: header.incompatible & DIRTY != 0,
         corrupt: header.incompatible & CORRUPT != 0,
         extended_l2: header.incompatible & EXTENDED_L2 != 0,
-        encrypted: header.encryption != EncryptionMethod::None,
         backing_name: header.backing_name.clone(),
         backing_format: header.extensions.backing_format().map(<[u8]>::to_vec),
         data_file: header.extensions.data_file().map(|name| {

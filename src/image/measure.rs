@@ -25,13 +25,22 @@ pub fn measure(
             fully_allocated: options.size,
         }),
         Format::Qcow2 => measure_qcow2(options, source),
+        // Zeros are encrypted too.
+        Format::Luks => {
+            let all = options.encryption.header_len() + options.size;
+            Ok(Measure {
+                required: all,
+                fully_allocated: all,
+            })
+        }
     }
 }
 
 fn measure_qcow2(options: &CreateOptions, source: Option<&dyn Image>) -> Result<Measure> {
     let cluster = options.cluster_size;
     let size = options.size.next_multiple_of(cluster);
-    let fully_allocated = full_size(options, size);
+    let keys = options.encryption.header_len().next_multiple_of(cluster);
+    let fully_allocated = full_size(options, size) + keys;
     let data = match source {
         Some(source) => allocated(source, cluster)?,
         None => 0,

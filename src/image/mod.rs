@@ -27,11 +27,13 @@ pub mod commit;
 pub mod compare;
 pub mod convert;
 mod create;
+pub mod crypt;
 mod data_file;
 mod error;
 mod extent;
 mod fields;
 pub mod info;
+mod luks;
 pub mod measure;
 mod nested;
 mod open;
@@ -40,7 +42,9 @@ pub mod qcow2;
 mod raw;
 pub mod rebase;
 mod resize;
+pub mod salvage;
 mod secret;
+mod sector_wise;
 mod write_cache;
 mod zeros;
 
@@ -51,9 +55,10 @@ use std::sync::Arc;
 pub use create::create;
 pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
+pub use luks::LuksImage;
 pub use open::{
     BackingPolicy, Below, Guessing, HostFiles, OpenOptions, Sharing, WriteCache, check, open,
-    open_embedded, open_qcow2, open_storage, overlay, probe,
+    open_embedded, open_luks, open_qcow2, open_storage, overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
 pub use resize::resize;
@@ -126,6 +131,8 @@ pub enum Format {
     Raw,
     /// QEMU's copy-on-write format, versions 2 and 3.
     Qcow2,
+    /// A LUKS1 header and the encrypted disk behind it.
+    Luks,
 }
 
 impl Format {
@@ -134,6 +141,7 @@ impl Format {
         match self {
             Self::Raw => "raw",
             Self::Qcow2 => "qcow2",
+            Self::Luks => "luks",
         }
     }
 
@@ -142,6 +150,7 @@ impl Format {
         match name {
             "raw" => Some(Self::Raw),
             "qcow2" => Some(Self::Qcow2),
+            "luks" => Some(Self::Luks),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chain::{self, Seen};
+use super::crypt::luks::is_luks;
 use super::data_file;
 use super::nested::ImageStorage;
 use super::qcow2::check::Report;
@@ -14,9 +15,10 @@ use super::qcow2::{
     self, CacheSizes, DiscardedPlaces, Parameters, Purpose, Qcow2, Writing, snapshot,
 };
 use super::raw::RawAccess;
+use super::sector_wise::SectorWise;
 use super::write_cache::WriteCached;
 use super::zeros::{DetectZeroes, Discards, ZeroAware};
-use super::{ErrorKind, Format, Image, ImageError, RawImage, Result, Secrets};
+use super::{ErrorKind, Format, Image, ImageError, LuksImage, RawImage, Result, Secrets};
 use crate::storage::file::Mode;
 use crate::storage::{Access, FileStorage, LockError, MemoryStorage, Storage};
 
@@ -167,7 +169,12 @@ pub fn probe(storage: &dyn Storage) -> Result<Option<Format>> {
     storage
         .read_at(&mut start, 0)
         .map_err(|e| ImageError::io("read the first sector", e))?;
-    Ok(is_qcow2(&start).then_some(Format::Qcow2))
+    let known = [
+        (is_qcow2(&start), Format::Qcow2),
+        (is_luks(&start), Format::Luks),
+    ];
+    let found = known.into_iter().find(|(is, _)| *is);
+    Ok(found.map(|(_, format)| format))
 }
 
 /// Opens the image at `path` with its backing chain.
@@ -215,7 +222,7 @@ pub fn check(path: &Path, options: &OpenOptions, repair: Option<Repair>) -> Resu
     let checked = || {
         let storage = open_file(path, options)?;
         match decide_format(&*storage, options)? {
-            Format::Raw => Ok(None),
+            Format::Raw | Format::Luks => Ok(None),
             Format::Qcow2 => check_storage(storage, repair).map(Some),
         }
     };
@@ -230,11 +237,21 @@ pub fn open_qcow2(path: &Path, options: &OpenOptions) -> Result<Qcow2> {
         seen.add(storage.identity())?;
         match decide_format(&*storage, options)? {
             Format::Qcow2 => open_layer(storage, Some(path), options, seen),
-            Format::Raw => Err(ImageError::new(
+            format @ (Format::Raw | Format::Luks) => Err(ImageError::new(
                 ErrorKind::Unsupported,
-                "a raw image has nothing of the kind; only qcow2 images do",
+                format!("a {format} image has nothing of the kind; only qcow2 images do"),
             )),
         }
+    };
+    opened().map_err(|e: ImageError| e.in_file(path))
+}
+
+/// Opens the image of the luks format at `path`, for changes of its keys.
+pub fn open_luks(path: &Path, options: &OpenOptions) -> Result<LuksImage> {
+    let opened = || {
+        let storage = open_file(path, options)?;
+        let secret = options.secrets.own();
+        LuksImage::open(storage, secret, options.writing(), Some(path))
     };
     opened().map_err(|e: ImageError| e.in_file(path))
 }
@@ -303,7 +320,18 @@ fn open_image(
             };
             Arc::new(RawImage::new(storage, access, path)?)
         }
-        Format::Qcow2 => Arc::new(open_layer(storage, path, options, seen)?),
+        Format::Qcow2 => {
+            let image = open_layer(storage, path, options, seen)?;
+            match image.is_encrypted() {
+                true => SectorWise::wrap(Arc::new(image)),
+                false => Arc::new(image),
+            }
+        }
+        Format::Luks => {
+            let secret = options.secrets.own();
+            let image = LuksImage::open(storage, secret, options.writing(), path)?;
+            SectorWise::wrap(Arc::new(image))
+        }
     };
     let image = ZeroAware::wrap(image, options.discards, options.detect_zeroes);
     Ok(WriteCached::wrap(image, options.cache))
@@ -349,7 +377,7 @@ pub(super) fn decide_format(storage: &dyn Storage, options: &OpenOptions) -> Res
         }
         (None, None) => Err(ImageError::new(
             ErrorKind::Refused,
-            "the file has no qcow2 header, and raw is never guessed for writing; if it is a raw \
+            "the file has no qcow2 or LUKS header, and raw is never guessed for writing; if it is a raw \
              disk, say so with format=raw (--disk FILE,format=raw) or -f raw (img)",
         )),
     }

@@ -26,6 +26,8 @@ pub fn resize(
         Format::Raw => {
             open_file(path, options).and_then(|storage| resize_raw(&*storage, size, preallocation))
         }
+        Format::Luks => open_file(path, options)
+            .and_then(|storage| super::luks::resize(&*storage, size, preallocation)),
     }
     .map_err(|e| e.in_file(path))
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use cowbox::image::crypt::options::LuksOptions;
 use cowbox::image::qcow2::create::{CreateOptions, Encryption, L2Entries};
-use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::{self, ErrorKind, OpenOptions, Secret, ZeroMode};
 
 use crate::programs::{assert_clean_here, create, open, patiently, qemu, run, text};

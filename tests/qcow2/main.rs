@@ -11,6 +11,7 @@ mod concurrency;
 mod encryption;
 mod host_errors;
 mod locks;
+mod luks;
 mod model;
 mod operations;
 mod pairs;

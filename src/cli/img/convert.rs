@@ -11,11 +11,14 @@ use super::super::Outcome;
 use super::super::program::Program;
 use super::options::{NewImage, Opening, format};
 use super::progress::Progress;
-use super::size;
+use super::source::Source;
+use super::{cache_mode, qemu_text, size};
 use crate::image::convert::{ConvertOptions, Storing, TargetContents, WriteOrder, convert};
 use crate::image::pipeline::Done;
 use crate::image::qcow2::Level;
-use crate::image::{Format, Image};
+use crate::image::qcow2::bitmaps::NamedBits;
+use crate::image::salvage::{Report, Salvaged};
+use crate::image::{Escaped, Format, Image};
 
 /// The most threads that may be asked for.
 const MAX_THREADS: usize = 16;
@@ -30,8 +33,8 @@ pub(super) struct Convert {
     #[arg(short = 'f', long, value_parser = format)]
     source_format: Option<Format>,
     /// Format of the target.
-    #[arg(short = 'O', long, default_value = "raw", value_parser = format)]
-    target_format: Format,
+    #[arg(short = 'O', long, value_parser = format)]
+    target_format: Option<Format>,
     /// Options of the target's format, such as cluster_size=64k,compat=1.1.
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
@@ -66,12 +69,25 @@ pub(super) struct Convert {
     /// zstd 1 to 22).
     #[arg(long, value_name = "LEVEL", requires = "compress", value_parser = level)]
     compression_level: Option<Level>,
-    /// Accepted for the sake of scripts: when writes become durable. They are at the end.
+    /// When writes become durable: none, writeback, writethrough, directsync or unsafe. By default
+    /// they are at the end.
     #[arg(short = 't', value_name = "CACHE")]
     cache: Option<String>,
-    /// Accepted for the sake of scripts.
+    /// The same for the source, which is only read: it means nothing.
     #[arg(short = 'T', value_name = "CACHE")]
     source_cache: Option<String>,
+    /// Where the source cannot be read, take zeros, say so, and go on.
+    #[arg(long)]
+    salvage: bool,
+    /// Copy the dirty bitmaps of the source too (qcow2).
+    #[arg(long)]
+    bitmaps: bool,
+    /// With --bitmaps, leave those out that are inconsistent.
+    #[arg(long)]
+    skip_broken_bitmaps: bool,
+    /// The target is given as driver options, and exists (-n).
+    #[arg(long)]
+    target_image_opts: bool,
     /// Copy at most so many bytes a second.
     #[arg(short = 'r', value_name = "RATE", value_parser = size::parse)]
     rate_limit: Option<u64>,
@@ -95,8 +111,14 @@ impl Convert {
         };
         self.check(sources.len(), program)?;
         let sources = self.open_sources(sources, program)?;
+        let bitmaps = self.bitmaps_of(&sources, program)?;
         let size = sources.iter().map(|source| source.size()).sum();
-        let target = self.open_target(target, size, program)?;
+        let place = self.target(target, size, program)?;
+        let target = place.open()?;
+        if self.bitmaps && target.format() != Format::Qcow2 {
+            let format = target.format();
+            return Err(format!("Format driver '{format}' does not support bitmaps").into());
+        }
         if target.size() < size {
             return Err("output file is smaller than input file".into());
         }
@@ -117,7 +139,52 @@ impl Convert {
             options.offset += source.size();
         }
         progress.end();
+        if !bitmaps.is_empty() {
+            // The image is opened, and locked, again.
+            drop(target);
+            let mut target = place.open_qcow2()?;
+            let copied = bitmaps
+                .into_iter()
+                .try_for_each(|bitmap| target.copy_bitmap(bitmap));
+            copied.and_then(|()| target.close())?;
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The dirty bitmaps to copy.
+    fn bitmaps_of(
+        &self,
+        sources: &[Arc<dyn Image>],
+        program: Program,
+    ) -> Result<Vec<NamedBits>, Box<dyn Error>> {
+        let source = match sources {
+            _ if !self.bitmaps => return Ok(Vec::new()),
+            [source] => source,
+            _ => return Err("Copying bitmaps only possible with single source".into()),
+        };
+        let source = source.as_qcow2().ok_or("Source lacks bitmap support")?;
+        let mut found = Vec::new();
+        for bitmap in source.bitmaps()? {
+            let name = Escaped(&bitmap.name);
+            if bitmap.is_consistent() {
+                found.push(source.named_bits(&bitmap.name)?);
+            } else if self.skip_broken_bitmaps {
+                let warning = format!("Skipping inconsistent bitmap '{name}'");
+                eprintln!("{}: warning: {warning}", program.name());
+            } else {
+                return Err(format!(
+                    "Cannot copy inconsistent bitmap '{name}'\nTry --skip-broken-bitmaps, or use \
+                     '{} bitmap --remove' to delete it",
+                    program.image_tool()
+                )
+                .into());
+            }
+        }
+        Ok(found)
+    }
+
+    fn target_format(&self) -> Format {
+        self.target_format.unwrap_or(Format::Raw)
     }
 
     fn check(&self, sources: usize, program: Program) -> Result<(), String> {
@@ -125,6 +192,14 @@ impl Convert {
             "Cannot enable copy offloading when -c is used"
         } else if self.copy_range && self.sparse.is_some() {
             "Cannot enable copy offloading when -S is used"
+        } else if self.copy_range && self.salvage {
+            "Cannot use copy offloading in salvaging mode"
+        } else if self.skip_broken_bitmaps && !self.bitmaps {
+            "Use of --skip-broken-bitmaps requires --bitmaps"
+        } else if self.target_image_opts && !self.no_create {
+            "--target-image-opts requires use of -n flag"
+        } else if self.target_image_opts && self.target_format.is_some() {
+            "--target-image-opts and -O are mutually exclusive"
         } else if self.no_create && !self.options.is_empty() && program.is_qemu() {
             eprintln!(
                 "{}: -o has no effect when skipping image creation",
@@ -135,7 +210,8 @@ impl Convert {
             "--target-is-zero requires use of -n flag"
         } else if self.target_is_zero && self.backing.is_some() {
             "Cannot use --target-is-zero when the destination image has a backing file"
-        } else if self.compress && self.target_format != Format::Qcow2 {
+        } else if self.compress && !self.target_image_opts && self.target_format() != Format::Qcow2
+        {
             "Compression not supported for this file format"
         } else if self.backing.is_some() && sources > 1 {
             "Having a backing file for the target makes no sense when concatenating multiple \
@@ -156,24 +232,51 @@ impl Convert {
         let open = |file: &PathBuf| {
             let mut source = self.opening.reading(file, self.source_format, program)?;
             source.options.snapshot = self.snapshot.as_deref().map(snapshot_name);
-            source.open()
+            let opened = source.open();
+            match self.salvage {
+                true => opened.map(|image| Salvaged::wrap(image, self.losses(program))),
+                false => opened,
+            }
         };
         files.iter().map(open).collect()
     }
 
-    /// The target, made new unless `-n` says that it exists.
-    fn open_target(
+    /// Says which sectors are lost.
+    fn losses(&self, program: Program) -> Report {
+        let (name, quiet) = (program.name(), self.quiet);
+        Box::new(move |offset, error| {
+            let why = match program.is_qemu() {
+                true => qemu_text::of_error(error),
+                false => error.to_string(),
+            };
+            if !quiet {
+                eprintln!("{name}: warning: error while reading offset {offset}: {why}");
+            }
+        })
+    }
+
+    /// The target and how it is opened. It is made new unless `-n` says that it exists.
+    fn target(&self, target: &Path, size: u64, program: Program) -> Result<Source, Box<dyn Error>> {
+        let mut place = match (self.no_create, self.target_image_opts) {
+            (false, _) => self.new_target(target, size, program)?,
+            (true, false) => {
+                let format = Some(self.target_format());
+                self.opening.plain_target(target, format, program)?
+            }
+            (true, true) => self.opening.described_target(target, program)?,
+        };
+        if let Some(mode) = &self.cache {
+            place.options.cache = cache_mode::mode(mode)?;
+        }
+        Ok(place)
+    }
+
+    fn new_target(
         &self,
         target: &Path,
         size: u64,
         program: Program,
-    ) -> Result<Arc<dyn Image>, Box<dyn Error>> {
-        if self.no_create {
-            return self
-                .opening
-                .writing(target, Some(self.target_format), program)?
-                .open();
-        }
+    ) -> Result<Source, Box<dyn Error>> {
         let mut new = NewImage::parse(&self.options)?;
         let backing = self.backing.clone().or(new.backing_file.take());
         let backing_format = self.backing_format.clone().or(new.backing_format.take());
@@ -193,9 +296,20 @@ impl Convert {
         if self.compress && new.has_preallocation() {
             return Err("Compression and preallocation not supported at the same time".into());
         }
+        if self.compress && new.is_encrypted() {
+            return Err("Compression and encryption not supported at the same time".into());
+        }
         new.options.size = size;
-        new.create(target, self.target_format, &self.opening, program)?
-            .open()
+        new.create(target, self.target_format(), &self.opening, program)
+    }
+
+    /// What new images of the target's format read as.
+    fn new_contents(&self) -> TargetContents {
+        match self.target_format() {
+            Format::Raw | Format::Qcow2 => TargetContents::New,
+            // Nobody has encrypted zeros into it yet.
+            Format::Luks => TargetContents::Existing,
+        }
     }
 
     fn options(&self, backed: bool) -> ConvertOptions {
@@ -210,7 +324,7 @@ impl Convert {
                 (true, _) if self.target_is_zero => TargetContents::New,
                 (true, _) => TargetContents::Existing,
                 (false, true) => TargetContents::Backed,
-                (false, false) => TargetContents::New,
+                (false, false) => self.new_contents(),
             },
             level: self.compression_level.unwrap_or_default(),
             threads: self.parallel.unwrap_or(default.threads),

@@ -10,9 +10,10 @@ use super::super::Outcome;
 use super::super::program::Program;
 use super::options::{NewImage, Opening, format};
 use super::{qemu_text, size};
+use crate::image::info::info;
 use crate::image::qcow2::create::{DataFileContents, L2Entries, RefcountUpdates};
 use crate::image::qcow2::geometry::Version;
-use crate::image::{self, BackingPolicy, Format};
+use crate::image::{self, BackingPolicy, ErrorKind, Format};
 
 /// Make a new image.
 #[derive(Debug, Args)]
@@ -112,16 +113,21 @@ impl Create {
         let mut source = self.opening.reading(Path::new(base), format, program)?;
         source.path = directory.join(&source.path);
         source.options.backing = BackingPolicy::Any;
-        let opened = image::open(&source.path, &source.options);
-        let opened = opened.map_err(|error| match program.is_qemu() {
+        let size = match image::open(&source.path, &source.options) {
+            // How long an encrypted disk is takes no password.
+            Err(error) if error.kind() == ErrorKind::Password => {
+                info(&source.path, &source.options).map(|facts| facts.size)
+            }
+            opened => opened.map(|image| image.size()),
+        };
+        size.map_err(|error| match program.is_qemu() {
             true => {
                 let why = qemu_text::of_opening(&error, &source.path);
                 let text = format!("{why}\nCould not open backing image.");
                 Box::<dyn Error>::from(self.of_file(&text, program))
             }
             false => error.into(),
-        });
-        Ok(opened?.size())
+        })
     }
 
     fn summary(&self, new: &NewImage) -> String {
@@ -139,11 +145,17 @@ impl Create {
                 }
             );
         }
-        if let Some(preallocation) = new.preallocation() {
-            line += &format!(" preallocation={}", preallocation.name());
-        }
-        if self.format == Format::Raw {
-            return format!("{line} size={}", options.size);
+        let preallocation = new.preallocation();
+        let preallocation = preallocation.map_or(String::new(), |how| {
+            format!(" preallocation={}", how.name())
+        });
+        match self.format {
+            Format::Raw => return format!("{line}{preallocation} size={}", options.size),
+            Format::Luks => {
+                let encryption = new.encryption_text();
+                return format!("{line} size={}{encryption}{preallocation}", options.size);
+            }
+            Format::Qcow2 => line += &preallocation,
         }
         line += &format!(
             " compression_type={} size={}",

@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::super::Outcome;
 use super::super::program::Program;
+use super::encryption_text::{self, Owner};
 use super::json::text;
 use super::options::{Opening, format};
 use super::{bitmap_list, size, snapshot_list};
-use crate::image::info::{Info as Facts, Qcow2Facts, chain, info};
+use crate::image::info::{EncryptionFacts, Info as Facts, Qcow2Facts, chain, info};
 use crate::image::{ErrorKind, Escaped, Format};
 
 /// Show what an image is.
@@ -84,12 +85,16 @@ fn human(facts: &Facts) -> String {
         facts.size,
         size::human(facts.occupied)
     );
-    let Some(qcow2) = &facts.qcow2 else {
-        return text;
-    };
-    if qcow2.encrypted {
+    if is_encrypted(facts) {
         text += "encrypted: yes\n";
     }
+    let Some(qcow2) = &facts.qcow2 else {
+        if let Some(luks) = encryption_text::json(&facts.encryption, Owner::Luks) {
+            text += "Format specific information:\n";
+            text += &encryption_text::text(&luks, 1);
+        }
+        return text;
+    };
     text += &format!("cluster_size: {}\n", qcow2.cluster_size);
     if let Some(name) = &qcow2.backing_name {
         text += &format!("backing file: {}", Escaped(name));
@@ -106,11 +111,15 @@ fn human(facts: &Facts) -> String {
         text += "Snapshot list:\n";
         text += &snapshot_list::table(&qcow2.snapshots);
     }
-    text + "Format specific information:\n" + &specific_text(qcow2)
+    text + "Format specific information:\n" + &specific_text(qcow2, &facts.encryption)
+}
+
+fn is_encrypted(facts: &Facts) -> bool {
+    !matches!(facts.encryption, EncryptionFacts::None)
 }
 
 /// The lines about what only qcow2 has.
-pub(super) fn specific_text(qcow2: &Qcow2Facts) -> String {
+pub(super) fn specific_text(qcow2: &Qcow2Facts, encryption: &EncryptionFacts) -> String {
     let mut text = format!(
         "    compat: {}\n    compression type: {}\n",
         qcow2.compat, qcow2.compression
@@ -120,6 +129,10 @@ pub(super) fn specific_text(qcow2: &Qcow2Facts) -> String {
     }
     text += &bitmap_list::text(&qcow2.bitmaps);
     text += &format!("    refcount bits: {}\n", qcow2.refcount_bits);
+    if let Some(fields) = encryption_text::json(encryption, Owner::Qcow2) {
+        text += "    encrypt:\n";
+        text += &encryption_text::text(&fields, 2);
+    }
     if let Some((name, raw)) = &qcow2.data_file {
         let name = Escaped(name);
         text += &format!("    data file: {name}\n    data file raw: {raw}\n");
@@ -154,16 +167,21 @@ fn json(facts: &Facts) -> Value {
     }
     put("format", json!(facts.format.name()));
     put("actual-size", json!(facts.occupied));
+    if let Some(luks) = encryption_text::json(&facts.encryption, Owner::Luks)
+        && qcow2.is_none()
+    {
+        put("format-specific", json!({ "type": "luks", "data": luks }));
+    }
     if let Some(qcow2) = qcow2 {
-        if qcow2.encrypted {
-            put("encrypted", json!(true));
-        }
-        let specific = json!({ "type": "qcow2", "data": specific(qcow2) });
+        let specific = json!({ "type": "qcow2", "data": specific(qcow2, &facts.encryption) });
         put("format-specific", specific);
-        if let Some(name) = &qcow2.backing_name {
-            put("full-backing-filename", json!(full_name(facts, name)));
-            put("backing-filename", json!(Escaped(name).to_string()));
-        }
+    }
+    if is_encrypted(facts) {
+        put("encrypted", json!(true));
+    }
+    if let Some(name) = qcow2.and_then(|qcow2| qcow2.backing_name.as_deref()) {
+        put("full-backing-filename", json!(full_name(facts, name)));
+        put("backing-filename", json!(Escaped(name).to_string()));
     }
     put("dirty-flag", json!(qcow2.is_some_and(|qcow2| qcow2.dirty)));
     Value::Object(object)
@@ -194,7 +212,7 @@ fn snapshots_json(qcow2: &Qcow2Facts) -> Vec<Value> {
     qcow2.snapshots.iter().map(one).collect()
 }
 
-fn specific(qcow2: &Qcow2Facts) -> Value {
+fn specific(qcow2: &Qcow2Facts, encryption: &EncryptionFacts) -> Value {
     let mut data = Map::new();
     let mut put = |key: &str, value: Value| data.insert(key.to_owned(), value);
     put("compat", json!(qcow2.compat));
@@ -206,6 +224,9 @@ fn specific(qcow2: &Qcow2Facts) -> Value {
         put("bitmaps", bitmap_list::json(&qcow2.bitmaps));
     }
     put("refcount-bits", json!(qcow2.refcount_bits));
+    if let Some(fields) = encryption_text::json(encryption, Owner::Qcow2) {
+        put("encrypt", fields);
+    }
     if let Some((name, raw)) = &qcow2.data_file {
         put("data-file", json!(Escaped(name).to_string()));
         put("data-file-raw", json!(raw));

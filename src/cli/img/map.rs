@@ -13,7 +13,6 @@ use super::options::{Opening, format};
 use super::size;
 use crate::image::qcow2::Qcow2;
 use crate::image::qcow2::address::{GuestOffset, HostOffset};
-use crate::image::qcow2::header::EncryptionMethod;
 use crate::image::{Escaped, Extent, ExtentKind, Format, Image};
 
 /// Show where the contents of an image lie.
@@ -105,9 +104,9 @@ impl<'a> Layer<'a> {
     fn all(image: &'a dyn Image) -> Result<Vec<Self>, Box<dyn Error>> {
         let chain = std::iter::successors(Some(image), |image| image.backing().map(|b| &**b));
         let layers = chain.map(|image| -> Result<Self, Box<dyn Error>> {
-            let (mut encrypted, mut sparse) = (false, false);
+            let (mut encrypted, mut sparse) = (image.format() == Format::Luks, false);
             if let Some(qcow2) = image.as_qcow2() {
-                encrypted = qcow2.header().encryption != EncryptionMethod::None;
+                encrypted = qcow2.is_encrypted();
                 sparse = !encrypted && qcow2.is_preallocated()?;
             }
             Ok(Self {

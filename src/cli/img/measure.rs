@@ -63,6 +63,7 @@ impl Measure {
         if let Some(source) = &source {
             new.options.size = source.size();
         }
+        new.encrypt_with(self.target_format, &self.opening.named_secrets()?)?;
         let source = source.as_deref();
         let found = measure(self.target_format, &new.options, source)?;
         // Bitmaps can be copied from qcow2 to qcow2 only.

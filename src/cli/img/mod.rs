@@ -4,6 +4,7 @@ mod amend;
 mod bench;
 mod bitmap;
 mod bitmap_list;
+mod cache_mode;
 mod caches;
 mod check;
 mod commit;
@@ -12,6 +13,7 @@ mod convert;
 mod create;
 mod dd;
 mod drivers;
+mod encryption_text;
 mod info;
 mod io;
 mod json;
@@ -64,7 +66,7 @@ enum Command {
     Commit(commit::Commit),
     /// Give an overlay another backing image.
     Rebase(rebase::Rebase),
-    /// Change what an existing qcow2 image is.
+    /// Change what an existing image is, or the passwords that open it.
     Amend(amend::Amend),
     /// Make the disk of an image longer or shorter.
     Resize(resize::Resize),

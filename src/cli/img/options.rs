@@ -10,15 +10,28 @@ use super::drivers::Pairs;
 use super::secrets::NamedSecrets;
 use super::source::{self, Source};
 use super::{keys, preallocation, qemu_text, size};
+use crate::image::crypt::options::LuksOptions;
 use crate::image::qcow2::address::GuestOffset;
 use crate::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
-use crate::image::qcow2::crypt::luks::LuksOptions;
 use crate::image::qcow2::geometry::Version;
 use crate::image::qcow2::header::Compression;
 use crate::image::qcow2::preallocate::Preallocation;
 use crate::image::{self, BackingPolicy, Format, Guessing, OpenOptions, Secret, Secrets, Sharing};
+
+/// The options of a new image's encryption, in the order in which QEMU names them.
+pub(super) const ENCRYPTION: [&str; 9] = [
+    "format",
+    "key-secret",
+    "cipher-alg",
+    "cipher-mode",
+    "ivgen-alg",
+    "ivgen-hash-alg",
+    "hash-alg",
+    "iter-time",
+    "detached-header",
+];
 
 /// How an image that exists is opened.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +84,34 @@ impl Opening {
         program: Program,
     ) -> Result<Source, Box<dyn Error>> {
         self.source(name, format, Use::Change, program)
+    }
+
+    /// The image that `name` means by itself, whatever `--image-opts` says of others, to be
+    /// changed.
+    pub(super) fn plain_target(
+        &self,
+        name: &Path,
+        format: Option<Format>,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        let plain = Self {
+            image_opts: false,
+            ..self.clone()
+        };
+        plain.writing(name, format, program)
+    }
+
+    /// The image that the driver options in `name` describe, to be changed.
+    pub(super) fn described_target(
+        &self,
+        name: &Path,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        let described = Self {
+            image_opts: true,
+            ..self.clone()
+        };
+        described.writing(name, None, program)
     }
 
     /// The image that `name` means.
@@ -165,7 +206,7 @@ impl Opening {
 pub(super) fn format(name: &str) -> Result<Format, String> {
     Format::from_name(name).ok_or_else(|| {
         format!(
-            "unknown format \"{}\"; there are raw and qcow2",
+            "unknown format \"{}\"; there are raw, qcow2 and luks",
             name.escape_debug()
         )
     })
@@ -180,9 +221,9 @@ pub(super) struct NewImage {
     pub(super) backing_file: Option<String>,
     /// `backing_fmt`
     pub(super) backing_format: Option<String>,
-    /// `encrypt.…` without that prefix
+    /// The options of [`ENCRYPTION`], with `encrypt.` in front where that was said.
     encrypt: Vec<(String, String)>,
-    /// The password that `encrypt.key-secret` names.
+    /// The password that `key-secret` names.
     secret: Option<Secret>,
     /// `data_file`
     data_file: Option<String>,
@@ -203,8 +244,12 @@ impl NewImage {
         opening: &Opening,
         program: Program,
     ) -> Result<Source, Box<dyn Error>> {
-        self.encrypt_with(&opening.named_secrets()?)?;
-        let mut target = opening.writing(file, Some(format), program)?;
+        self.encrypt_with(format, &opening.named_secrets()?)
+            .map_err(|error| match program.is_qemu() {
+                true => format!("{}: {error}", file.display()).into(),
+                false => error,
+            })?;
+        let mut target = opening.plain_target(file, Some(format), program)?;
         let directory = target.path.parent().unwrap_or(Path::new(""));
         target.options = self.open_with(directory, target.options.clone());
         if self.options.backing.is_some() {
@@ -229,7 +274,7 @@ impl NewImage {
                     .into(),
             );
         }
-        if format == Format::Raw {
+        if format != Format::Qcow2 {
             image::resize(&target.path, &target.options, 0, Preallocation::Off)?;
             image::resize(
                 &target.path,
@@ -259,14 +304,22 @@ impl NewImage {
         self.preallocation
     }
 
+    /// Whether guest data is to be encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        !self.encrypt.is_empty()
+    }
+
     /// What a summary says about encryption.
     pub(super) fn encryption_text(&self) -> String {
         if self.legacy_encryption {
             return " encryption=on".to_owned();
         }
-        let pairs = self.encrypt.iter();
+        let mut pairs: Vec<_> = self.encrypt.iter().collect();
+        let place = |key: &str| ENCRYPTION.iter().position(|name| key.ends_with(name));
+        pairs.sort_by_key(|(key, _)| place(key));
+        let pairs = pairs.into_iter();
         pairs
-            .map(|(key, value)| format!(" encrypt.{key}={}", value.escape_debug()))
+            .map(|(key, value)| format!(" {key}={}", value.escape_debug()))
             .collect()
     }
 
@@ -282,21 +335,33 @@ impl NewImage {
         Ok(new)
     }
 
-    /// What the options `encrypt.…` mean together, with the passwords that `--object` names.
-    fn encrypt_with(&mut self, secrets: &NamedSecrets) -> Result<(), Box<dyn Error>> {
-        let (mut format, mut others) = (None, Vec::new());
+    /// What the options of encryption mean together for an image of `format`, with the passwords
+    /// that `--object` names. In qcow2 they have `encrypt.` in front.
+    pub(super) fn encrypt_with(
+        &mut self,
+        format: Format,
+        secrets: &NamedSecrets,
+    ) -> Result<(), Box<dyn Error>> {
+        let (prefix, mut method) = match format {
+            Format::Luks => ("", Some("luks".to_owned())),
+            Format::Qcow2 | Format::Raw => ("encrypt.", None),
+        };
+        let mut others = Vec::new();
         for (key, value) in self.encrypt.clone() {
-            match &*key {
-                "format" => format = Some(value),
+            let own = key.strip_prefix(prefix).filter(|_| format != Format::Raw);
+            let own = own.filter(|own| ENCRYPTION.contains(own));
+            match own.ok_or_else(|| unknown(&key, &value))? {
+                "format" => method = Some(value),
                 "key-secret" => self.secret = Some(secrets.get(&value)?.clone()),
-                _ => others.push((key, value)),
+                own => others.push((own.to_owned(), value)),
             }
         }
-        self.options.encryption = match (format.as_deref(), &self.secret) {
+        self.options.encryption = match (method.as_deref(), &self.secret) {
             (None, None) if others.is_empty() => return Ok(()),
             (Some("aes"), _) if others.is_empty() => Encryption::Aes,
             (Some("luks"), None) => {
-                return Err("Parameter 'encrypt.key-secret' is required for cipher".into());
+                let text = format!("Parameter '{prefix}key-secret' is required for cipher");
+                return Err(text.into());
             }
             (Some("luks"), Some(secret)) => {
                 let mut luks = LuksOptions::new(secret.clone());
@@ -349,7 +414,8 @@ impl NewImage {
             "lazy_refcounts" => options.refcounts = RefcountUpdates::InOrder,
             "encryption" if switch(key, value)? => {
                 self.legacy_encryption = true;
-                self.encrypt.push(("format".to_owned(), "aes".to_owned()));
+                self.encrypt
+                    .push(("encrypt.format".to_owned(), "aes".to_owned()));
             }
             "encryption" => self.encrypt.clear(),
             // How a file system lays the file out is left to it.
@@ -365,16 +431,10 @@ impl NewImage {
             }
             "extended_l2" if switch(key, value)? => options.entries = L2Entries::Extended,
             "extended_l2" => options.entries = L2Entries::Standard,
-            _ if key.starts_with("encrypt.") => {
-                let (_, key) = key.split_at("encrypt.".len());
+            _ if key.starts_with("encrypt.") || ENCRYPTION.contains(&key) => {
                 self.encrypt.push((key.to_owned(), value.to_owned()));
             }
-            _ => {
-                return Err(format!(
-                    "option {key}={} is not known or not supported",
-                    value.escape_debug()
-                ));
-            }
+            _ => return Err(unknown(key, value)),
         }
         Ok(())
     }
@@ -394,6 +454,13 @@ pub(super) fn switch(key: &str, value: &str) -> Result<bool, String> {
         "off" | "no" | "false" => Ok(false),
         _ => Err(not_a(key, value, "switch (on or off)")),
     }
+}
+
+fn unknown(key: &str, value: &str) -> String {
+    format!(
+        "option {key}={} is not known or not supported",
+        value.escape_debug()
+    )
 }
 
 fn not_a(key: &str, value: &str, what: &str) -> String {

@@ -50,7 +50,7 @@ pub(super) fn of_creation(error: ImageError, path: &Path, program: Program) -> B
 }
 
 /// Texts that scripts compare: what ours contains, and what QEMU says.
-const WORDS: [(&str, &str); 23] = [
+const WORDS: [(&str, &str); 25] = [
     (
         "is not a power of two between 512",
         "Cluster size must be a power of two between 512 and 2048k",
@@ -112,6 +112,14 @@ const WORDS: [(&str, &str); 23] = [
     (
         "the format of backing file",
         "Backing file specified without backing format",
+    ),
+    (
+        "has no key slots",
+        "Can't amend encryption options - encryption not present",
+    ),
+    (
+        "the luks image is encrypted",
+        "Parameter 'key-secret' is required for cipher",
     ),
     (
         "give its password",

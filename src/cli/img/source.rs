@@ -10,7 +10,7 @@ use super::drivers::{Node, Pairs, flatten};
 use super::secrets::NamedSecrets;
 use super::{json, keys, qemu_text};
 use crate::image::qcow2::Qcow2;
-use crate::image::{self, Image, ImageError, OpenOptions};
+use crate::image::{self, Image, ImageError, LuksImage, OpenOptions};
 
 /// An image and how it is opened.
 #[derive(Debug, Clone)]
@@ -105,6 +105,11 @@ impl Source {
     /// Opens it for changes that only qcow2 images know.
     pub(super) fn open_qcow2(&self) -> Result<Qcow2, Box<dyn Error>> {
         image::open_qcow2(&self.path, &self.options).map_err(|e| self.cannot_open(e))
+    }
+
+    /// Opens it for changes of the keys of an image of the luks format.
+    pub(super) fn open_luks(&self) -> Result<LuksImage, Box<dyn Error>> {
+        image::open_luks(&self.path, &self.options).map_err(|e| self.cannot_open(e))
     }
 
     /// The failure to open it, in the words of the program that this one is.

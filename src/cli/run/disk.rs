@@ -1,5 +1,5 @@
-//! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw][,readonly=on][,snapshot=on]`, and
-//! `[,backing=any][,backing-format=qcow2|raw]` for backing files that lie outside the image's
+//! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw|luks][,readonly=on][,snapshot=on]`, and
+//! `[,backing=any][,backing-format=qcow2|raw|luks]` for backing files that lie outside the image's
 //! directory or whose format it does not record, `[,password-file=PATH]` for an encrypted image,
 //! and QEMU's `discard`, `detect-zeroes` and `cache` (without the modes that go around the host's
 //! page cache). A comma in a name is written twice.
@@ -40,7 +40,7 @@ impl FromStr for DiskOption {
         let name = parts.next().unwrap_or_default();
         let name = name.strip_prefix("file=").unwrap_or(&name);
         if name.is_empty() {
-            return Err("a disk is FILE[,bus=ide|virtio][,format=qcow2|raw]…".to_owned());
+            return Err("a disk is FILE[,bus=ide|virtio][,format=qcow2|raw|luks]…".to_owned());
         }
         let mut disk = Self {
             path: PathBuf::from(name),
@@ -81,8 +81,8 @@ impl DiskOption {
             ("cache", "unsafe") => self.cache = WriteCache::Unsafe,
             _ => {
                 return Err(format!(
-                    "{part}: a disk takes bus=ide|virtio, format=qcow2|raw, readonly=on|off, \
-                     snapshot=on|off, backing=any, backing-format=qcow2|raw, password-file=PATH, \
+                    "{part}: a disk takes bus=ide|virtio, format=qcow2|raw|luks, readonly=on|off, \
+                     snapshot=on|off, backing=any, backing-format=qcow2|raw|luks, password-file=PATH, \
                      discard=ignore|unmap, detect-zeroes=off|on|unmap and \
                      cache=writeback|writethrough|unsafe"
                 ));
@@ -137,7 +137,7 @@ impl DiskOption {
 }
 
 fn format(part: &str, value: &str) -> Result<Format, String> {
-    Format::from_name(value).ok_or_else(|| format!("{part}: qcow2 or raw"))
+    Format::from_name(value).ok_or_else(|| format!("{part}: qcow2, raw or luks"))
 }
 
 fn switch(part: &str, value: &str) -> Result<bool, String> {

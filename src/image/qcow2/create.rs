@@ -3,10 +3,10 @@
 //! Layout: header, refcount table, first refcount block(s), L1 table, LUKS header, each on whole
 //! clusters. The header is written last, so that an interrupted creation leaves no image.
 
+use super::super::crypt::luks::Luks;
+use super::super::crypt::options::LuksOptions;
 use super::super::fields::{put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR, Secret};
-use super::address::HostOffset;
-use super::crypt::luks::{Luks, LuksOptions};
 use super::extension::{
     BACKING_FORMAT, DATA_FILE, FEATURE_NAMES, LUKS_HEADER, encode, feature_names,
 };
@@ -113,7 +113,7 @@ impl Encryption {
     }
 
     /// Bytes of the header with the keys.
-    fn header_len(&self) -> u64 {
+    pub(in super::super) fn header_len(&self) -> u64 {
         match self {
             Self::None | Self::Aes => 0,
             Self::Luks(options) => Luks::area_len(&options.cipher),
@@ -229,7 +229,7 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
     write_refcounts(storage, &layout).map_err(failed)?;
     if let Encryption::Luks(luks) = &options.encryption {
         let at = layout.at(layout.crypt());
-        let area = Luks::format(HostOffset(at), luks)?;
+        let (area, _) = Luks::format(luks)?;
         storage.write_at(&area, at).map_err(failed)?;
     }
     storage.flush(Durability::Data).map_err(failed)?;

@@ -40,7 +40,7 @@ mod cache;
 pub mod check;
 mod compress;
 pub mod create;
-pub mod crypt;
+pub(super) mod crypt;
 pub mod entry;
 pub mod extension;
 pub mod geometry;
@@ -125,6 +125,11 @@ impl Qcow2 {
     /// The sizes of the image.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// Whether guest data is encrypted, and read and written in whole sectors.
+    pub fn is_encrypted(&self) -> bool {
+        self.crypt.is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Metadata> {

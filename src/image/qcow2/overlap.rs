@@ -105,6 +105,15 @@ impl Overlap {
         tables.check_fixed(at, len)
     }
 
+    /// Fails if the area of the encryption header, `len` bytes at `at`, holds other tables too.
+    pub(super) fn check_keys(&self, at: HostOffset, len: u64, geometry: &Geometry) -> Result<()> {
+        let tables = self.tables();
+        match span(at, len, geometry).find_map(|c| tables.clusters.get(&c)) {
+            Some(&kind) => Err(overlap(at, kind)),
+            None => Ok(()),
+        }
+    }
+
     /// Fails if the cluster at `at` is metadata of another kind than `kind`.
     pub(super) fn check_is(&self, at: HostOffset, kind: Kind, geometry: &Geometry) -> Result<()> {
         let tables = self.tables();

@@ -8,6 +8,7 @@ use super::super::fields::zeroed;
 use super::Qcow2;
 use super::address::{GuestCluster, GuestOffset, HostCluster};
 use super::entry::Mapping;
+use super::geometry::Version;
 use super::space::{Reason, Run};
 use super::subcluster::Parts;
 use crate::storage::Allocation;
@@ -108,7 +109,7 @@ impl Qcow2 {
         let parts = if shows {
             Parts::UNALLOCATED
         } else {
-            Parts::DATA
+            self.parts_of_zeros()
         };
         for i in 0..run.count {
             let place = Some((run.first.plus(i).offset(geometry), true));
@@ -128,6 +129,15 @@ impl Qcow2 {
         self.read_guest(&mut data, at)?;
         self.write_guest(&data, at)?;
         Ok(cluster.plus(1))
+    }
+
+    /// What a new cluster of zeros is made of. Zeros in the file are none where guest data is
+    /// encrypted; version 2 cannot say so, and there the cluster holds whatever comes out.
+    fn parts_of_zeros(&self) -> Parts {
+        match (&self.crypt, self.geometry.version()) {
+            (Some(_), Version::V3) => Parts::ZERO,
+            (_, _) => Parts::DATA,
+        }
     }
 
     fn fill_with_zeros(&self, run: Run, how: Preallocation) -> Result<()> {

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::path::Path;
 
+use cowbox::image::crypt::options::LuksOptions;
 use cowbox::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates,
 };
-use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::Compression;
 use cowbox::image::{OpenOptions, Secret, Secrets};

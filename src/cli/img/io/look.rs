@@ -1,10 +1,12 @@
 //! `length`, `map`, `alloc` and `info`.
 
+use super::super::info::specific_text;
 use super::super::qemu_text;
 use super::arguments::number;
 use super::report::amount;
 use super::session::{Command, Session};
 use super::{Done, Failed};
+use crate::image::info::{EncryptionFacts, facts_of};
 use crate::image::{ExtentKind, Image};
 
 /// `length`
@@ -74,10 +76,9 @@ pub(super) fn info(session: &mut Session, _: &Command) -> Done {
         amount(geometry.cluster_size() as f64),
         amount(state as f64)
     );
-    println!(
-        "Format specific information:\n{}",
-        super::super::info::specific_text(&crate::image::info::facts_of(qcow2.header())).trim_end()
-    );
+    let encryption = qcow2.encryption().unwrap_or(EncryptionFacts::None);
+    let text = specific_text(&facts_of(qcow2.header()), &encryption);
+    println!("Format specific information:\n{}", text.trim_end());
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use super::super::address::GuestOffset;
 use super::super::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
-use super::super::crypt::luks::LuksOptions;
 use super::super::geometry::Version;
 use super::super::header::BITMAPS;
 use super::super::host::Barrier;
@@ -21,6 +20,7 @@ use super::case::{Case, Variant, open, password};
 use super::files::Files;
 use super::random::Random;
 use super::sectors::{BASE, SECTOR, pattern};
+use crate::image::crypt::options::LuksOptions;
 use crate::image::{Image, ZeroMode};
 use crate::storage::record::Event;
 use crate::storage::{MemoryStorage, RecordingStorage, Storage};

@@ -1,6 +1,6 @@
 //! Sector ciphers: AES in XTS or CBC mode, with an initialisation vector from the sector's number.
 //!
-//! The modes stand here and not in a crate because whole sectors go through the block cipher at
+//! The modes stand here and not in a crate because many sectors go through the block cipher at
 //! once, which keeps the processor's AES units busy. IEEE 1619 (XTS), NIST SP 800-38A (CBC); the
 //! vectors are those of dm-crypt: plain, plain64 and essiv.
 
@@ -9,17 +9,20 @@ use std::str::FromStr;
 
 use aes::cipher::consts::U16;
 use aes::cipher::generic_array::GenericArray;
+use aes::cipher::inout::InOutBuf;
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::super::super::fields::buffer_len;
-use super::super::super::{SECTOR, Secret};
+use super::super::fields::buffer_len;
+use super::super::{SECTOR, Secret};
 
 const BLOCK: usize = 16;
 /// Blocks in a sector.
 const BLOCKS: usize = 32;
+/// Sectors that go through the block cipher at once; what belongs to them fits the L1 cache.
+const BATCH: usize = 16;
 
 type Block = GenericArray<u8, U16>;
 
@@ -94,6 +97,15 @@ impl CipherSpec {
         all.into_iter().find(|spec| spec.key_bytes() == key_bytes)
     }
 
+    /// The algorithm in QEMU's words.
+    pub fn algorithm(&self) -> &'static str {
+        match self.key {
+            KeyLength::Aes128 => "aes-128",
+            KeyLength::Aes192 => "aes-192",
+            KeyLength::Aes256 => "aes-256",
+        }
+    }
+
     /// The mode in the words of a LUKS header.
     pub(super) fn luks_mode(&self) -> String {
         format!("{}-{}", self.mode, self.iv)
@@ -137,11 +149,13 @@ impl fmt::Display for Mode {
 impl FromStr for IvKind {
     type Err = ();
 
+    /// A hash behind the plain kinds means nothing.
     fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
+        let (kind, hash) = name.split_once(':').unwrap_or((name, ""));
+        match kind {
             "plain" => Ok(Self::Plain),
             "plain64" => Ok(Self::Plain64),
-            "essiv:sha256" => Ok(Self::EssivSha256),
+            "essiv" if hash == "sha256" => Ok(Self::EssivSha256),
             _ => Err(()),
         }
     }
@@ -218,7 +232,7 @@ impl SectorCipher {
     }
 
     /// The cipher of the legacy method: the password, cut or padded with zeros, is the key.
-    pub(super) fn legacy(password: &Secret) -> Self {
+    pub fn legacy(password: &Secret) -> Self {
         let mut key = Zeroizing::new([0; BLOCK]);
         let given = password.bytes().iter();
         key.iter_mut()
@@ -235,62 +249,81 @@ impl SectorCipher {
     /// Decrypts sectors, of which the first has number `first`; the last may be cut short at a
     /// cipher block.
     pub fn decrypt(&self, sectors: &mut [u8], first: u64) {
-        for (sector, number) in sectors.chunks_mut(buffer_len(SECTOR)).zip(first..) {
-            in_blocks(sector, |blocks| match &self.tweak {
-                Some(tweak) => {
-                    let tweaks = tweaks(&**tweak, self.vector(number));
-                    xor(blocks, &tweaks);
-                    self.data.decrypt(blocks);
-                    xor(blocks, &tweaks);
-                }
-                None => {
-                    let mut chain = [Block::default(); BLOCKS];
-                    let before = std::iter::once(self.vector(number)).chain(blocks.iter().copied());
-                    chain
-                        .iter_mut()
-                        .zip(before)
-                        .for_each(|(to, from)| *to = from);
-                    self.data.decrypt(blocks);
-                    xor(blocks, &chain);
-                }
-            });
-        }
+        for_each_batch(sectors, first, |blocks, number| {
+            let vectors = self.vectors(number);
+            let Some(tweak) = &self.tweak else {
+                return self.decrypt_chained(blocks, &vectors);
+            };
+            let tweaks = tweaks(&**tweak, vectors);
+            mask(blocks, &tweaks);
+            self.data.decrypt(blocks);
+            mask(blocks, &tweaks);
+        });
     }
 
     /// Encrypts sectors, as [`Self::decrypt`] decrypts them.
     pub fn encrypt(&self, sectors: &mut [u8], first: u64) {
-        for (sector, number) in sectors.chunks_mut(buffer_len(SECTOR)).zip(first..) {
-            in_blocks(sector, |blocks| match &self.tweak {
-                Some(tweak) => {
-                    let tweaks = tweaks(&**tweak, self.vector(number));
-                    xor(blocks, &tweaks);
-                    self.data.encrypt(blocks);
-                    xor(blocks, &tweaks);
+        for_each_batch(sectors, first, |blocks, number| {
+            let vectors = self.vectors(number);
+            let Some(tweak) = &self.tweak else {
+                return self.encrypt_chained(blocks, vectors);
+            };
+            let tweaks = tweaks(&**tweak, vectors);
+            mask(blocks, &tweaks);
+            self.data.encrypt(blocks);
+            mask(blocks, &tweaks);
+        });
+    }
+
+    /// Within a sector each block needs the one before, so the sectors of a batch go side by side.
+    fn encrypt_chained(&self, blocks: &mut [Block], mut chains: [Block; BATCH]) {
+        for index in 0..BLOCKS {
+            let mut count = 0;
+            for (chain, sector) in chains.iter_mut().zip(blocks.chunks(BLOCKS)) {
+                if let Some(block) = sector.get(index) {
+                    *chain = xor(*chain, *block);
+                    count += 1;
                 }
-                None => {
-                    let mut chain = self.vector(number);
-                    for block in blocks.chunks_mut(1) {
-                        xor(block, &[chain]);
-                        self.data.encrypt(block);
-                        chain = block.first().copied().unwrap_or_default();
-                    }
+            }
+            let (chains, _) = chains.split_at_mut(count);
+            self.data.encrypt(chains);
+            for (chain, sector) in chains.iter().zip(blocks.chunks_mut(BLOCKS)) {
+                if let Some(block) = sector.get_mut(index) {
+                    *block = *chain;
                 }
-            });
+            }
         }
     }
 
-    /// The initialisation vector of a sector.
-    fn vector(&self, number: u64) -> Block {
-        let number = match self.iv {
-            Iv::Plain => number & u64::from(u32::MAX),
-            Iv::Plain64 | Iv::Essiv(_) => number,
-        };
-        let mut vector = [Block::from(u128::from(number).to_le_bytes())];
-        if let Iv::Essiv(salt) = &self.iv {
-            salt.encrypt(&mut vector);
+    fn decrypt_chained(&self, blocks: &mut [Block], vectors: &[Block; BATCH]) {
+        let mut before = [Block::default(); BATCH * BLOCKS];
+        let (before, _) = before.split_at_mut(blocks.len());
+        before.copy_from_slice(blocks);
+        self.data.decrypt(blocks);
+        let sectors = blocks.chunks_mut(BLOCKS).zip(before.chunks(BLOCKS));
+        for ((sector, before), vector) in sectors.zip(vectors) {
+            let chain = std::iter::once(vector).chain(before);
+            for (block, before) in sector.iter_mut().zip(chain) {
+                *block = xor(*block, *before);
+            }
         }
-        let [vector] = vector;
-        vector
+    }
+
+    /// The initialisation vectors of a batch that starts with sector `first`.
+    fn vectors(&self, first: u64) -> [Block; BATCH] {
+        let mut number = first;
+        let mut vectors = [(); BATCH].map(|()| {
+            let this = match self.iv {
+                Iv::Plain => number & u64::from(u32::MAX),
+                Iv::Plain64 | Iv::Essiv(_) => number,
+            };
+            number = number.wrapping_add(1);
+            Block::from(u128::from(this).to_le_bytes())
+        });
+        if let Iv::Essiv(salt) = &self.iv {
+            salt.encrypt(&mut vectors);
+        }
+        vectors
     }
 }
 
@@ -300,39 +333,40 @@ impl fmt::Debug for SectorCipher {
     }
 }
 
-/// Works on a sector as cipher blocks.
-fn in_blocks(sector: &mut [u8], work: impl FnOnce(&mut [Block])) {
-    let mut blocks = [Block::default(); BLOCKS];
-    let (chunks, _) = sector.as_chunks_mut::<BLOCK>();
-    let (used, _) = blocks.split_at_mut(chunks.len());
-    used.iter_mut()
-        .zip(chunks.iter())
-        .for_each(|(block, chunk)| *block = Block::from(*chunk));
-    work(used);
-    chunks
-        .iter_mut()
-        .zip(used.iter())
-        .for_each(|(chunk, block)| *chunk = (*block).into());
+/// Calls `work` with the cipher blocks of each batch of sectors, and the number of its first.
+fn for_each_batch(sectors: &mut [u8], first: u64, work: impl Fn(&mut [Block], u64)) {
+    let batches = sectors.chunks_mut(BATCH * buffer_len(SECTOR));
+    for (batch, index) in batches.zip(0..) {
+        let (mut blocks, _) = InOutBuf::from(batch).into_chunks::<U16>();
+        work(blocks.get_out(), first.wrapping_add(index * BATCH as u64));
+    }
 }
 
-/// The tweak of each block of a sector: the encrypted vector, doubled from block to block in
+/// The tweak of each block of each sector: the encrypted vector, doubled from block to block in
 /// GF(2^128).
-fn tweaks(tweak: &dyn Blocks, vector: Block) -> [Block; BLOCKS] {
-    let mut first = [vector];
-    tweak.encrypt(&mut first);
-    let [first] = first;
-    let mut value = u128::from_le_bytes(first.into());
-    [(); BLOCKS].map(|()| {
-        let this = value;
-        value = this << 1 ^ if this >> 127 == 0 { 0 } else { 0x87 };
-        Block::from(this.to_le_bytes())
+fn tweaks(tweak: &dyn Blocks, mut vectors: [Block; BATCH]) -> [[u128; BLOCKS]; BATCH] {
+    tweak.encrypt(&mut vectors);
+    vectors.map(|vector| {
+        let mut value = u128::from_le_bytes(vector.into());
+        [(); BLOCKS].map(|()| {
+            let this = value;
+            value = (this << 1) ^ ((this >> 127) * 0x87);
+            this
+        })
     })
 }
 
-fn xor(blocks: &mut [Block], with: &[Block]) {
-    for (block, with) in blocks.iter_mut().zip(with) {
-        block.iter_mut().zip(with).for_each(|(a, b)| *a ^= b);
+fn mask(blocks: &mut [Block], tweaks: &[[u128; BLOCKS]; BATCH]) {
+    for (sector, tweaks) in blocks.chunks_mut(BLOCKS).zip(tweaks) {
+        for (block, tweak) in sector.iter_mut().zip(tweaks) {
+            *block = xor(*block, Block::from(tweak.to_le_bytes()));
+        }
     }
+}
+
+fn xor(a: Block, b: Block) -> Block {
+    let [a, b] = [a, b].map(|block| u128::from_ne_bytes(block.into()));
+    Block::from((a ^ b).to_ne_bytes())
 }
 
 #[cfg(test)]
@@ -384,7 +418,7 @@ mod tests {
 
     #[test]
     fn sectors_survive_encryption_by_every_cipher() {
-        let plain: Vec<u8> = (0..1280u32).map(|i| i.to_le_bytes()[0]).collect();
+        let plain: Vec<u8> = (0..20_000u32).map(|i| i.to_le_bytes()[0]).collect();
         for key in KeyLength::ALL {
             for mode in [Mode::Xts, Mode::Cbc] {
                 for iv in [IvKind::Plain, IvKind::Plain64, IvKind::EssivSha256] {
@@ -393,6 +427,11 @@ mod tests {
                     let cipher = SectorCipher::new(&spec, &bytes);
                     let mut data = plain.clone();
                     cipher.encrypt(&mut data, u64::from(u32::MAX));
+                    let mut one_by_one = plain.clone();
+                    for (sector, number) in one_by_one.chunks_mut(512).zip(u64::from(u32::MAX)..) {
+                        cipher.encrypt(sector, number);
+                    }
+                    assert_eq!(data, one_by_one);
                     assert_ne!(data[..512], plain[..512]);
                     assert_ne!(
                         data[..16],
