@@ -5,7 +5,7 @@
 //! a flat run of bytes; it knows nothing of formats, clusters or sectors. It is shared between
 //! threads: all methods take `&self` and may run at the same time.
 //!
-//! Left out on purpose: O_DIRECT and asynchronous submission. Both would stand in [`file`].
+//! Left out on purpose: asynchronous submission, which would stand in [`file`].
 #![deny(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -2,12 +2,13 @@
 //!
 //! Opening is safe against hostile names: it does not block on a FIFO and refuses whatever is
 //! neither a regular file nor a block device. Locking is in [`lock`], finding the process behind
-//! somebody else's lock in [`holder`].
+//! somebody else's lock in [`holder`], going around the page cache in [`direct`].
 #![expect(
     unsafe_code,
-    reason = "fallocate, lseek and OFD locks have no safe wrapper in std"
+    reason = "fallocate, fcntl, lseek, statx and OFD locks have no safe wrapper in std"
 )]
 
+mod direct;
 mod holder;
 mod lock;
 
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::{Access, Allocation, Durability, FileId, LockError, Occupancy, Storage};
+use direct::Direct;
 
 /// Zeros are written in pieces of this size where the host cannot make them itself.
 const ZERO_PIECE: usize = 64 * 1024;
@@ -30,6 +32,8 @@ pub struct FileStorage {
     kind: Kind,
     id: FileId,
     held: Mutex<lock::Held>,
+    /// If the file is open with O_DIRECT.
+    direct: Option<Direct>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,32 @@ impl FileStorage {
             true => Self::of_kind(file, Kind::Device),
             false => Self::from_file(file),
         }
+    }
+
+    /// Opens `path` so that reads and writes go around the host's page cache (O_DIRECT). Fails with
+    /// [`io::ErrorKind::Unsupported`] where the file system cannot.
+    pub fn open_direct(path: &Path, mode: Mode) -> io::Result<Self> {
+        let mut storage = Self::open(path, mode)?;
+        let fd = storage.file.as_raw_fd();
+        // SAFETY: the descriptor is open for as long as `storage.file`, and both calls take only
+        // integers.
+        let set = unsafe {
+            let flags = libc::fcntl(fd, libc::F_GETFL);
+            libc::fcntl(fd, libc::F_SETFL, flags | libc::O_DIRECT)
+        };
+        if set != 0 {
+            let error = io::Error::last_os_error();
+            return Err(match error.raw_os_error() {
+                Some(libc::EINVAL) => io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "the file system has no O_DIRECT, which cache=none and cache=directsync need; \
+                     use cache=writeback",
+                ),
+                _ => error,
+            });
+        }
+        storage.direct = Some(Direct::new(&storage.file));
+        Ok(storage)
     }
 
     /// An unnamed file in `dir` that disappears with the last use of it.
@@ -103,6 +133,7 @@ impl FileStorage {
             kind,
             id,
             held: Mutex::default(),
+            direct: None,
         })
     }
 
@@ -111,14 +142,26 @@ impl FileStorage {
         while len > 0 {
             let piece = usize::try_from(len).unwrap_or(ZERO_PIECE).min(ZERO_PIECE);
             let (zeros, _) = zeros.split_at(piece);
-            self.file.write_all_at(zeros, offset)?;
+            self.write_at(zeros, offset)?;
             offset += zeros.len() as u64;
             len -= zeros.len() as u64;
         }
         Ok(())
     }
 
+    /// Makes a change of the file; under O_DIRECT, while no block is being changed in part.
+    fn change<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        match &self.direct {
+            Some(direct) => direct.alone(change),
+            None => change(),
+        }
+    }
+
     fn fallocate(&self, mode: libc::c_int, offset: u64, len: u64) -> io::Result<()> {
+        self.change(|| self.fallocate_now(mode, offset, len))
+    }
+
+    fn fallocate_now(&self, mode: libc::c_int, offset: u64, len: u64) -> io::Result<()> {
         let (offset, len) = (signed(offset)?, signed(len)?);
         loop {
             // SAFETY: the descriptor is open for as long as `self.file`, and the call takes only
@@ -154,6 +197,9 @@ fn open_file(path: &Path, mode: Mode) -> io::Result<File> {
 
 impl Storage for FileStorage {
     fn read_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+        if let Some(direct) = &self.direct {
+            return direct.read(&self.file, buf, offset);
+        }
         while !buf.is_empty() {
             match self.file.read_at(buf, offset) {
                 Ok(0) => {
@@ -172,7 +218,10 @@ impl Storage for FileStorage {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(buf, offset)
+        match &self.direct {
+            Some(direct) => direct.write(&self.file, buf, offset),
+            None => self.file.write_all_at(buf, offset),
+        }
     }
 
     fn zero(&self, offset: u64, len: u64, allocation: Allocation) -> io::Result<()> {
@@ -183,7 +232,7 @@ impl Storage for FileStorage {
         if self.kind == Kind::Regular && allocation == Allocation::MayFree {
             let now = self.len()?;
             if end > now {
-                self.file.set_len(end)?;
+                self.change(|| self.file.set_len(end))?;
             }
             if offset >= now {
                 return Ok(());
@@ -231,7 +280,7 @@ impl Storage for FileStorage {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         match self.kind {
-            Kind::Regular => self.file.set_len(len),
+            Kind::Regular => self.change(|| self.file.set_len(len)),
             Kind::Device if len <= self.len()? => Ok(()),
             Kind::Device => Err(io::ErrorKind::StorageFull.into()),
         }
