@@ -30,6 +30,7 @@ mod create;
 pub mod crypt;
 mod data_file;
 mod error;
+pub mod explain;
 mod extent;
 mod fields;
 pub mod info;
@@ -57,8 +58,8 @@ pub use error::{ErrorKind, Escaped, ImageError, Result};
 pub use extent::{Extent, ExtentKind};
 pub use luks::LuksImage;
 pub use open::{
-    BackingPolicy, Below, Guessing, HostFiles, OpenOptions, Sharing, WriteCache, check, open,
-    open_embedded, open_luks, open_qcow2, open_storage, overlay, probe,
+    BackingPolicy, Below, Guessing, HostFiles, OpenOptions, Sharing, WriteCache, census, check,
+    open, open_embedded, open_luks, open_qcow2, open_storage, overlay, probe,
 };
 pub use raw::{RawAccess, RawImage};
 pub use resize::resize;

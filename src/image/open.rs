@@ -7,6 +7,7 @@ use super::chain::{self, Seen};
 use super::crypt::luks::is_luks;
 use super::data_file;
 use super::nested::ImageStorage;
+use super::qcow2::census::Census;
 use super::qcow2::check::Report;
 use super::qcow2::create::CreateOptions;
 use super::qcow2::header::{Header, is_qcow2};
@@ -32,7 +33,7 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// What others may do with the file at the same time.
     pub sharing: Sharing,
-    /// When writes become durable.
+    /// When writes become durable, and whether the host's page cache is used.
     pub cache: WriteCache,
     /// What becomes of discards.
     pub discards: Discards,
@@ -127,7 +128,7 @@ pub enum HostFiles {
     Devices,
 }
 
-/// When writes become durable.
+/// When writes become durable, and whether the host's page cache is between the image and the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WriteCache {
     /// At the next flush.
@@ -135,8 +136,39 @@ pub enum WriteCache {
     WriteBack,
     /// Before each write returns.
     WriteThrough,
+    /// At the next flush, going around the page cache (O_DIRECT).
+    None,
+    /// Before each write returns, going around the page cache.
+    DirectSync,
     /// Never on request: flushes are ignored, for images that may be lost.
     Unsafe,
+}
+
+impl WriteCache {
+    /// The mode that a name of QEMU's means.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "writeback" => Some(Self::WriteBack),
+            "writethrough" => Some(Self::WriteThrough),
+            "none" | "off" => Some(Self::None),
+            "directsync" => Some(Self::DirectSync),
+            "unsafe" => Some(Self::Unsafe),
+            _ => None,
+        }
+    }
+
+    /// Whether the host's page cache is gone around.
+    fn is_direct(self) -> bool {
+        matches!(self, Self::None | Self::DirectSync)
+    }
+
+    /// The mode of the images below one with this mode.
+    fn below(self) -> Self {
+        match self.is_direct() {
+            true => Self::None,
+            false => Self::WriteBack,
+        }
+    }
 }
 
 /// What is done about a format that neither the user nor the image says.
@@ -229,6 +261,21 @@ pub fn check(path: &Path, options: &OpenOptions, repair: Option<Repair>) -> Resu
     checked().map_err(|e: ImageError| e.in_file(path))
 }
 
+/// What each cluster of the image at `path` is used for; `None` if its format has none. The image
+/// may be damaged, and is not opened.
+pub fn census(path: &Path, options: &OpenOptions) -> Result<Option<(Header, Census)>> {
+    let taken = || {
+        let storage = open_file(path, options)?;
+        if decide_format(&*storage, options)? != Format::Qcow2 {
+            return Ok(None);
+        }
+        let header = Header::read(&*storage, Purpose::Inspection)?;
+        let census = Census::take(&*storage, &header)?;
+        Ok(Some((header, census)))
+    };
+    taken().map_err(|e: ImageError| e.in_file(path))
+}
+
 /// Opens the qcow2 image at `path` with its backing chain, for changes of its structure.
 pub fn open_qcow2(path: &Path, options: &OpenOptions) -> Result<Qcow2> {
     let opened = || {
@@ -277,9 +324,10 @@ pub(super) fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn St
         };
         return Ok(Arc::new(ImageStorage::new(open(path, &inside)?)));
     }
-    let opened = match options.hosts {
-        HostFiles::Disks => FileStorage::open(path, mode),
-        HostFiles::Devices => FileStorage::open_device(path, mode),
+    let opened = match (options.hosts, options.cache.is_direct()) {
+        (HostFiles::Disks, false) => FileStorage::open(path, mode),
+        (HostFiles::Disks, true) => FileStorage::open_direct(path, mode),
+        (HostFiles::Devices, _) => FileStorage::open_device(path, mode),
     };
     let storage = opened.map_err(|e| ImageError::io("open the image", e))?;
     lock(&storage, options.access())?;
@@ -429,7 +477,7 @@ fn open_backing(
             format,
             read_only: true,
             snapshot: None,
-            cache: WriteCache::WriteBack,
+            cache: options.cache.below(),
             caches: CacheSizes::default(),
             data_file: None,
             secrets: options.secrets.below(),

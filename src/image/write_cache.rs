@@ -17,15 +17,19 @@ impl WriteCached {
     /// `image` with cache mode `mode`.
     pub(super) fn wrap(image: Arc<dyn Image>, mode: WriteCache) -> Arc<dyn Image> {
         match mode {
-            WriteCache::WriteBack => image,
-            WriteCache::WriteThrough | WriteCache::Unsafe => Arc::new(Self { image, mode }),
+            WriteCache::WriteBack | WriteCache::None => image,
+            WriteCache::WriteThrough | WriteCache::DirectSync | WriteCache::Unsafe => {
+                Arc::new(Self { image, mode })
+            }
         }
     }
 
     fn written(&self, result: Result<()>) -> Result<()> {
         match self.mode {
-            WriteCache::WriteThrough => result.and_then(|()| self.image.flush()),
-            WriteCache::WriteBack | WriteCache::Unsafe => result,
+            WriteCache::WriteThrough | WriteCache::DirectSync => {
+                result.and_then(|()| self.image.flush())
+            }
+            WriteCache::WriteBack | WriteCache::None | WriteCache::Unsafe => result,
         }
     }
 }
@@ -62,7 +66,7 @@ impl Image for WriteCached {
     fn flush(&self) -> Result<()> {
         match self.mode {
             WriteCache::Unsafe => Ok(()),
-            WriteCache::WriteBack | WriteCache::WriteThrough => self.image.flush(),
+            _ => self.image.flush(),
         }
     }
 

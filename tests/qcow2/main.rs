@@ -7,7 +7,10 @@
 
 mod attacks;
 mod bitmaps;
+mod compact;
 mod concurrency;
+mod degraded;
+mod direct;
 mod encryption;
 mod host_errors;
 mod locks;
@@ -16,5 +19,6 @@ mod model;
 mod operations;
 mod pairs;
 mod programs;
+mod punch;
 mod qemu;
 mod scratch;

@@ -86,6 +86,13 @@ impl RawTerminal {
 
     /// The size now; 80 by 25 if the terminal does not say.
     pub fn size(&self) -> TerminalSize {
+        TerminalSize::of_stdout()
+    }
+}
+
+impl TerminalSize {
+    /// The size of the terminal on stdout; 80 by 25 if it does not say.
+    pub fn of_stdout() -> Self {
         let mut size = MaybeUninit::<libc::winsize>::zeroed();
         // SAFETY: TIOCGWINSZ writes one winsize, for which there is room.
         let status =
@@ -93,12 +100,12 @@ impl RawTerminal {
         // SAFETY: zeroes are a valid winsize, and the kernel overwrites all of it or nothing.
         let size = unsafe { size.assume_init() };
         if status != 0 || size.ws_col == 0 || size.ws_row == 0 {
-            return TerminalSize {
+            return Self {
                 columns: 80,
                 rows: 25,
             };
         }
-        TerminalSize {
+        Self {
             columns: usize::from(size.ws_col),
             rows: usize::from(size.ws_row),
         }

@@ -13,6 +13,7 @@ use clap::Args;
 
 use super::super::Outcome;
 use super::super::program::Program;
+use super::cache_mode;
 use super::options::{Opening, Use, format};
 use super::size;
 use crate::image::{Format, Image, ImageError};
@@ -53,9 +54,9 @@ pub(super) struct Bench {
     /// Flush without waiting for the requests under way.
     #[arg(long)]
     no_drain: bool,
-    /// Accepted for the sake of scripts: when writes become durable.
-    #[arg(short = 't', long)]
-    cache: Option<String>,
+    /// When writes become durable: none, writeback, writethrough, directsync or unsafe.
+    #[arg(short = 't', long, default_value = "writeback")]
+    cache: String,
     /// Accepted for the sake of scripts.
     #[arg(short = 'n', long)]
     native: bool,
@@ -77,9 +78,10 @@ impl Bench {
             return Err("--flush-interval is only available in write tests".into());
         }
         let purpose = if self.write { Use::Change } else { Use::Read };
-        let source = self
+        let mut source = self
             .opening
             .source(&self.file, self.format, purpose, program)?;
+        source.options.cache = cache_mode::mode(&self.cache)?;
         let image = source.open()?;
         if self.buffer_size == 0 || self.buffer_size > image.size() {
             return Err("the buffer does not fit the disk".into());

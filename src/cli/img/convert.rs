@@ -73,7 +73,8 @@ pub(super) struct Convert {
     /// they are at the end.
     #[arg(short = 't', value_name = "CACHE")]
     cache: Option<String>,
-    /// The same for the source, which is only read: it means nothing.
+    /// The same for the source, which is only read: none and directsync go around the host's page
+    /// cache.
     #[arg(short = 'T', value_name = "CACHE")]
     source_cache: Option<String>,
     /// Where the source cannot be read, take zeros, say so, and go on.
@@ -229,8 +230,11 @@ impl Convert {
         files: &[PathBuf],
         program: Program,
     ) -> Result<Vec<Arc<dyn Image>>, Box<dyn Error>> {
+        let cache = self.source_cache.as_deref().map(cache_mode::mode);
+        let cache = cache.transpose()?.unwrap_or_default();
         let open = |file: &PathBuf| {
             let mut source = self.opening.reading(file, self.source_format, program)?;
+            source.options.cache = cache;
             source.options.snapshot = self.snapshot.as_deref().map(snapshot_name);
             let opened = source.open();
             match self.salvage {

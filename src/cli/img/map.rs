@@ -10,7 +10,7 @@ use super::super::Outcome;
 use super::super::program::Program;
 use super::info::Output;
 use super::options::{Opening, format};
-use super::size;
+use super::{size, visual};
 use crate::image::qcow2::Qcow2;
 use crate::image::qcow2::address::{GuestOffset, HostOffset};
 use crate::image::{Escaped, Extent, ExtentKind, Format, Image};
@@ -30,6 +30,9 @@ pub(super) struct Map {
     /// End after so many bytes.
     #[arg(short = 'l', long, value_name = "SIZE", value_parser = size::parse)]
     max_length: Option<u64>,
+    /// Draw the clusters of the file, and what each is used for.
+    #[arg(long, conflicts_with_all = ["output", "start_offset", "max_length"])]
+    visual: bool,
     #[command(flatten)]
     opening: Opening,
     /// The image.
@@ -55,6 +58,9 @@ struct Row {
 impl Map {
     pub(super) fn run(self, program: Program) -> Outcome {
         let source = self.opening.reading(&self.file, self.format, program)?;
+        if self.visual {
+            return visual::show(&source);
+        }
         let image = source.open()?;
         let start = self.start_offset.unwrap_or(0).min(image.size());
         let length = self.max_length.unwrap_or(u64::MAX);

@@ -8,12 +8,14 @@ mod cache_mode;
 mod caches;
 mod check;
 mod commit;
+mod compact;
 mod compare;
 mod convert;
 mod create;
 mod dd;
 mod drivers;
 mod encryption_text;
+mod explain;
 mod info;
 mod io;
 mod json;
@@ -30,6 +32,7 @@ mod size;
 mod snapshot;
 mod snapshot_list;
 mod source;
+mod visual;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +59,8 @@ enum Command {
     Info(info::Info),
     /// Show where the contents of an image lie.
     Map(map::Map),
+    /// Explain what lies at an offset of the disk, or of the file.
+    Explain(explain::Explain),
     /// Check the tables of a qcow2 image, and mend them.
     Check(check::Check),
     /// Copy an image into another format.
@@ -68,6 +73,8 @@ enum Command {
     Rebase(rebase::Rebase),
     /// Change what an existing image is, or the passwords that open it.
     Amend(amend::Amend),
+    /// Make the file of a qcow2 image as short as it can be, in place.
+    Compact(compact::Compact),
     /// Make the disk of an image longer or shorter.
     Resize(resize::Resize),
     /// List, make, apply and delete internal snapshots.
@@ -90,6 +97,7 @@ impl Img {
             Command::Create(command) => command.run(program),
             Command::Info(command) => command.run(program),
             Command::Map(command) => command.run(program),
+            Command::Explain(command) => command.run(program),
             Command::Check(command) => command.run(program),
             Command::Convert(command) => command.run(program),
             Command::Compare(command) => command.run(program),
@@ -100,6 +108,7 @@ impl Img {
             Command::Measure(command) => command.run(program),
             Command::Dd(command) => command.run(program),
             Command::Bench(command) => command.run(program),
+            Command::Compact(command) => command.run(program),
             Command::Resize(command) => command.run(program),
             Command::Snapshot(command) => command.run(program),
             Command::Io(command) => command.run(program),

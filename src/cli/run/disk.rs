@@ -1,8 +1,7 @@
 //! The disk option: `FILE[,bus=ide|virtio][,format=qcow2|raw|luks][,readonly=on][,snapshot=on]`, and
 //! `[,backing=any][,backing-format=qcow2|raw|luks]` for backing files that lie outside the image's
 //! directory or whose format it does not record, `[,password-file=PATH]` for an encrypted image,
-//! and QEMU's `discard`, `detect-zeroes` and `cache` (without the modes that go around the host's
-//! page cache). A comma in a name is written twice.
+//! and QEMU's `discard`, `detect-zeroes` and `cache`. A comma in a name is written twice.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -76,15 +75,13 @@ impl DiskOption {
             ("password-file", _) => self.password_file = Some(PathBuf::from(value)),
             ("discard", _) => self.discards = discards(key, value)?,
             ("detect-zeroes", _) => self.detect_zeroes = detect_zeroes(key, value)?,
-            ("cache", "writeback") => self.cache = WriteCache::WriteBack,
-            ("cache", "writethrough") => self.cache = WriteCache::WriteThrough,
-            ("cache", "unsafe") => self.cache = WriteCache::Unsafe,
+            ("cache", _) => self.cache = cache(part, value)?,
             _ => {
                 return Err(format!(
                     "{part}: a disk takes bus=ide|virtio, format=qcow2|raw|luks, readonly=on|off, \
                      snapshot=on|off, backing=any, backing-format=qcow2|raw|luks, password-file=PATH, \
                      discard=ignore|unmap, detect-zeroes=off|on|unmap and \
-                     cache=writeback|writethrough|unsafe"
+                     cache=none|writeback|writethrough|directsync|unsafe"
                 ));
             }
         }
@@ -138,6 +135,11 @@ impl DiskOption {
 
 fn format(part: &str, value: &str) -> Result<Format, String> {
     Format::from_name(value).ok_or_else(|| format!("{part}: qcow2, raw or luks"))
+}
+
+fn cache(part: &str, value: &str) -> Result<WriteCache, String> {
+    WriteCache::from_name(value)
+        .ok_or_else(|| format!("{part}: none, writeback, writethrough, directsync or unsafe"))
 }
 
 fn switch(part: &str, value: &str) -> Result<bool, String> {
@@ -201,6 +203,7 @@ mod tests {
             "a,what",
             "a,backing=some",
             "a,backing-format=vhd",
+            "a,cache=often",
         ] {
             assert!(text.parse::<DiskOption>().is_err(), "{text}");
         }

@@ -34,7 +34,7 @@ const MAX_BITS: u64 = 64 << 20;
 const MAX_NAME: usize = 1023;
 /// Bytes of a directory entry in front of extra data and name.
 const ENTRY: usize = 24;
-const AT_FLAGS: usize = 12;
+pub(super) const AT_FLAGS: usize = 12;
 /// A table entry without a cluster: all bits are set.
 pub(super) const ALL_ONES: u64 = 1;
 

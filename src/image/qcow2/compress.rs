@@ -189,7 +189,7 @@ impl Decompressor {
             }
             Self::Zstd(context) => {
                 context.reset(ResetDirective::SessionOnly).ok()?;
-                decode_frames(context, data, cluster)
+                decode_frames(context, data, cluster).map(|_| ())
             }
         }
     }
@@ -201,8 +201,23 @@ impl fmt::Debug for Decompressor {
     }
 }
 
-/// Decodes Zstandard frames until `cluster` is full, where a frame must end.
-fn decode_frames(context: &mut DCtx<'_>, data: &[u8], cluster: &mut [u8]) -> Option<()> {
+/// How many bytes of `data` the stream takes that holds a cluster of `size` bytes; `None` if it
+/// does not end there.
+pub(super) fn stream_len(kind: Compression, data: &[u8], size: usize) -> Option<usize> {
+    if kind == Compression::Zstd {
+        return decode_frames(&mut DCtx::try_create()?, data, &mut vec![0; size]);
+    }
+    let mut inflate = Decompress::new(false);
+    // With room for more, so that the decoder goes on to the end of the stream.
+    let mut room = vec![0; size + 1];
+    let done = inflate.decompress(data, &mut room, FlushDecompress::Finish);
+    let whole = done.ok()? == flate2::Status::StreamEnd && inflate.total_out() == size as u64;
+    usize::try_from(inflate.total_in()).ok().filter(|_| whole)
+}
+
+/// Decodes Zstandard frames until `cluster` is full, where a frame must end; gives how many bytes
+/// of `data` they take.
+fn decode_frames(context: &mut DCtx<'_>, data: &[u8], cluster: &mut [u8]) -> Option<usize> {
     let wanted = cluster.len();
     let mut input = InBuffer::around(data);
     let mut output = OutBuffer::around(cluster);
@@ -210,7 +225,7 @@ fn decode_frames(context: &mut DCtx<'_>, data: &[u8], cluster: &mut [u8]) -> Opt
         let before = (input.pos(), output.pos());
         let more = context.decompress_stream(&mut output, &mut input).ok()?;
         if output.pos() == wanted && more == 0 {
-            return Some(());
+            return Some(input.pos());
         }
         if (input.pos(), output.pos()) == before {
             return None;
@@ -374,6 +389,8 @@ mod tests {
             let mut back = vec![0; data.len()];
             decompress(kind, &stream, &mut back).unwrap();
             assert_eq!(back, data);
+            let own = stream.len() - b"the next stream in the same sector".len();
+            assert_eq!(stream_len(kind, &stream, data.len()), Some(own));
         }
     }
 

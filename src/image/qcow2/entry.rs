@@ -90,6 +90,11 @@ impl RawEntry {
         }
     }
 
+    /// Whether it is the entry of a compressed cluster.
+    pub(super) fn is_compressed(self) -> bool {
+        self.word & COMPRESSED != 0
+    }
+
     /// Whether bits are set that mean nothing in this kind of entry and image.
     pub(super) fn has_reserved_bits(self, geometry: &Geometry) -> bool {
         if self.word & COMPRESSED != 0 {
@@ -208,9 +213,7 @@ impl Mapping {
     }
 
     fn decode_compressed(raw: u64, cluster: GuestCluster, geometry: &Geometry) -> Result<Self> {
-        let shift = compressed_shift(geometry);
-        let host = raw & ((1 << shift) - 1);
-        let more = (raw & !(COPIED | COMPRESSED)) >> shift;
+        let (_, host, more) = compressed_fields(raw, geometry);
         if host >= 1 << 56 || host == 0 {
             return Err(ImageError::corrupt(format!(
                 "the compressed cluster of {} lies at an impossible place",
@@ -322,6 +325,14 @@ impl Mapping {
 /// Where the count of additional sectors starts in a compressed entry.
 fn compressed_shift(geometry: &Geometry) -> u32 {
     62 - (geometry.cluster_bits() - 8)
+}
+
+/// The fields of a compressed entry: where the second one starts, the byte offset, and the count
+/// of sectors after the first.
+pub(super) fn compressed_fields(raw: u64, geometry: &Geometry) -> (u32, u64, u64) {
+    let shift = compressed_shift(geometry);
+    let host = raw & ((1 << shift) - 1);
+    (shift, host, (raw & !(COPIED | COMPRESSED)) >> shift)
 }
 
 /// The first host byte past what compressed entries of this geometry can point to.

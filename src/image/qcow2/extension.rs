@@ -7,7 +7,8 @@ use super::super::fields::{buffer_len, u32_at, u64_at};
 use super::super::{ImageError, Result};
 use super::address::HostOffset;
 
-const END: u32 = 0;
+/// Ends the extensions.
+pub(super) const END: u32 = 0;
 /// Name of the backing image's format.
 pub(super) const BACKING_FORMAT: u32 = 0xe279_2aca;
 /// Names of feature bits.

@@ -32,6 +32,7 @@ use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, ImageError, Result};
 use super::active::ActiveTables;
 use super::address::{GuestCluster, HostOffset};
+use super::emptied::Emptied;
 use super::entry::{L1Entry, Mapping};
 use super::geometry::Geometry;
 use super::header::{
@@ -59,6 +60,8 @@ pub(super) struct Metadata {
     pub(super) bitmaps_kept: bool,
     /// Guest clusters for which a request is writing data that is not yet mapped.
     pub(super) allocating: Vec<Range<u64>>,
+    /// The subclusters whose bytes the host is to get back.
+    pub(super) emptied: Emptied,
     incompatible: u64,
     /// Whether refcounts are written at the end only, with the dirty bit set meanwhile.
     lazy: bool,
@@ -82,6 +85,7 @@ impl Metadata {
             bitmaps: Tracking::default(),
             bitmaps_kept: false,
             allocating: Vec::new(),
+            emptied: Emptied::default(),
             incompatible: header.incompatible,
             lazy: header.compatible & LAZY_REFCOUNTS != 0,
             autoclear: header.autoclear,
@@ -340,7 +344,12 @@ impl Metadata {
             || !self.l1_dirty.is_empty()
             || self.space.refcounts.blocks_dirty()
             || self.space.refcounts.table_dirty()
-            || self.space.pending_releases() > 0
+            || self.waiting() > 0
+    }
+
+    /// How many notes of what is to be given back wait for a flush.
+    pub(super) fn waiting(&self) -> usize {
+        self.space.pending_releases() + self.emptied.len()
     }
 
     /// Stages 1 to 3. Everything that was changed is written, not yet durable.

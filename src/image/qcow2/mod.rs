@@ -13,7 +13,8 @@
 //! - [`metadata`]: changes of them and the order of writes, over [`space`] (allocation),
 //!   [`refcount`], [`overlap`] and [`host`];
 //! - [`read`], [`write`], [`zero`]: guest requests; [`compress`] and [`crypt`]: what data looks like;
-//! - [`check`], [`repair`], [`create`]: whole images.
+//! - [`check`], [`repair`], [`create`], [`compact`]: whole images; [`layout`], [`census`],
+//!   [`explain`]: what they consist of.
 //!
 //! *Threads.* Many requests run at a time, each in the thread that asks for it.
 //!
@@ -36,16 +37,23 @@ pub mod address;
 mod amend;
 pub mod bitmap;
 pub mod bitmaps;
+mod bits;
 mod cache;
+pub mod census;
 pub mod check;
+pub mod compact;
 mod compress;
 pub mod create;
 pub(super) mod crypt;
+mod emptied;
 pub mod entry;
+pub mod explain;
 pub mod extension;
+mod first_cluster;
 pub mod geometry;
 pub mod header;
 mod host;
+pub mod layout;
 mod metadata;
 mod open;
 mod ordinary;
@@ -153,6 +161,18 @@ impl Qcow2 {
         }
     }
 
+    /// Passes on what a look at the tables came to. A contradiction that a reader finds in an image
+    /// that may be changed ends all writing, as one that a writer finds does; reading goes on.
+    fn noting<T>(&self, found: Result<T>) -> Result<T> {
+        match &found {
+            Err(error) if error.kind() == ErrorKind::Corrupt => match self.writing {
+                Writing::Allowed => self.lock().sealing(found),
+                Writing::Refused => found,
+            },
+            _ => found,
+        }
+    }
+
     /// Before a request changes `len` bytes from `offset` on: notes that in the dirty bitmaps.
     fn note_change(&self, offset: u64, len: u64) -> Result<()> {
         if !self.tracks_changes {
@@ -179,12 +199,13 @@ impl Qcow2 {
             return self.host.barrier(Barrier::GuestFlush);
         }
         metadata.write_back()?;
-        self.host.barrier(match metadata.space.pending_releases() {
+        self.host.barrier(match metadata.waiting() {
             0 => Barrier::GuestFlush,
             _ => Barrier::ClearedBeforeReuse,
         })?;
         metadata.space.note_cleared();
-        if metadata.space.pending_releases() == 0 {
+        metadata.emptied.note_durable();
+        if metadata.waiting() == 0 {
             return Ok(());
         }
         drop(metadata);
@@ -204,6 +225,7 @@ impl Qcow2 {
             .unwrap_or_else(|e| e.into_inner())
             .clear();
         let mut metadata = self.lock();
+        self.punch_emptied(&mut metadata)?;
         drop(alone);
         metadata.apply_releases()
     }

@@ -13,6 +13,7 @@
 
 mod bitmaps;
 mod case;
+mod compacting;
 mod cut;
 mod files;
 mod oracle;

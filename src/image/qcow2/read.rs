@@ -29,7 +29,8 @@ impl Qcow2 {
     /// (the rest of its last cluster) are zeros.
     pub(super) fn read_guest(&self, mut buf: &mut [u8], mut offset: GuestOffset) -> Result<()> {
         while !buf.is_empty() {
-            let (piece, len) = self.active.next_piece(offset, buf.len() as u64)?;
+            let found = self.active.next_piece(offset, buf.len() as u64);
+            let (piece, len) = self.noting(found)?;
             let (now, rest) = buf.split_at_mut(super::super::fields::buffer_len(len));
             match piece {
                 Piece::Data(host) => self.read_data(now, offset, host)?,
@@ -94,7 +95,8 @@ impl Qcow2 {
 
     /// What starts at `offset`, through the whole chain.
     pub(super) fn find_extent(&self, offset: GuestOffset, len: u64) -> Result<Extent> {
-        let (piece, length) = self.active.next_piece(offset, len)?;
+        let found = self.active.next_piece(offset, len);
+        let (piece, length) = self.noting(found)?;
         let kind = match piece {
             Piece::Data(host) => ExtentKind::Data { host: host.0 },
             Piece::Compressed(..) => ExtentKind::Compressed,

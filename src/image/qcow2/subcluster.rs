@@ -47,6 +47,19 @@ impl PartSet {
         first.min(end) * size..end * size
     }
 
+    /// The runs of bytes of a cluster that the set consists of, in order.
+    pub(super) fn runs(self, geometry: &Geometry) -> impl Iterator<Item = Range<u64>> {
+        let size = geometry.subcluster_size();
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let start = left.trailing_zeros();
+            let from_start = left.checked_shr(start)?;
+            let len = from_start.trailing_ones();
+            left &= !Self::between(start.into(), (start + len).into()).0;
+            Some(u64::from(start) * size..u64::from(start + len) * size)
+        })
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
     }

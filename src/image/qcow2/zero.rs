@@ -189,6 +189,9 @@ impl Qcow2 {
         let mut metadata = self.wait_for_allocation(metadata, cluster);
         let changed = self.change_cluster(&mut metadata, cluster, parts, change);
         let changed = metadata.sealing(changed)?;
+        if changed == Changed::Yes && change != Change::ZeroAndKeep {
+            metadata.emptied.note(cluster, parts);
+        }
         drop(metadata);
         match changed {
             Changed::Yes => Ok(()),

@@ -27,6 +27,7 @@ use clap::Args;
 
 use super::super::program::Program;
 use super::super::{Outcome, report as report_error};
+use super::cache_mode;
 use super::options::{Opening, format};
 use crate::image::{Format, WriteCache};
 use session::{Mode, Named, Session};
@@ -52,7 +53,7 @@ pub(super) struct Io {
     #[arg(short = 's', long)]
     snapshot: bool,
     /// When writes become durable: none, writeback, writethrough, directsync or unsafe.
-    #[arg(short = 't', long, default_value = "writethrough", value_parser = cache)]
+    #[arg(short = 't', long, default_value = "writethrough", value_parser = cache_mode::mode)]
     cache: WriteCache,
     /// The same as --cache none.
     #[arg(short = 'n', long)]
@@ -95,7 +96,7 @@ impl Io {
             read_only: self.read_only,
             overlay: self.snapshot,
             cache: match self.nocache {
-                true => WriteCache::WriteBack,
+                true => WriteCache::None,
                 false => self.cache,
             },
         };
@@ -143,14 +144,4 @@ fn from_stdin(session: &mut Session, program: Program) -> std::io::Result<bool> 
         }
     }
     Ok(failed)
-}
-
-/// A cache mode by its name.
-fn cache(name: &str) -> Result<WriteCache, String> {
-    match name {
-        "none" | "off" | "writeback" => Ok(WriteCache::WriteBack),
-        "writethrough" | "directsync" => Ok(WriteCache::WriteThrough),
-        "unsafe" => Ok(WriteCache::Unsafe),
-        _ => Err(format!("Invalid cache option: {name}")),
-    }
 }

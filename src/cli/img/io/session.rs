@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::super::program::Program;
 use super::super::super::report as report_error;
+use super::super::cache_mode;
 use super::super::drivers::Pairs;
 use super::super::keys;
 use super::super::options::{Opening, Use};
@@ -443,10 +444,11 @@ fn open(session: &mut Session, command: &Command) -> Done {
         cache: WriteCache::WriteThrough,
     };
     if letters.has('n') {
-        mode.cache = WriteCache::WriteBack;
+        mode.cache = WriteCache::None;
     }
     if let Some(name) = letters.value('t') {
-        mode.cache = super::cache(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
+        mode.cache =
+            cache_mode::mode(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
     }
     let mut pairs = letters.value('o').map(keys::parse).unwrap_or_default();
     pairs.retain(|(key, value)| {
@@ -479,7 +481,8 @@ fn reopen(session: &mut Session, command: &Command) -> Done {
     let mode = &mut named.mode;
     mode.read_only = (mode.read_only || letters.has('r')) && !letters.has('w');
     if let Some(name) = letters.value('c') {
-        mode.cache = super::cache(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
+        mode.cache =
+            cache_mode::mode(name).map_err(|e| session.fail(&*Box::<dyn Error>::from(e)))?;
     }
     let reopened = session.close().and_then(|()| session.open(named));
     reopened.map_err(|error| session.fail(&*error))

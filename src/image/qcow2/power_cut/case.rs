@@ -21,6 +21,8 @@ pub(super) struct Case {
     pub(super) snapshots: bool,
     /// Whether the disk gets shorter and longer too.
     pub(super) resizes: bool,
+    /// Whether the image is compacted too.
+    pub(super) compacts: bool,
     pub(super) format: Variant,
     pub(super) ops: usize,
 }
@@ -96,6 +98,7 @@ pub(super) fn cases() -> [Case; 15] {
         snapshots: false,
         format: Variant::Plain,
         resizes: false,
+        compacts: false,
         ops,
     };
     let with = |format, case| Case { format, ..case };
@@ -130,6 +133,7 @@ pub(super) fn growing() -> Case {
         snapshots: false,
         format: Variant::Plain,
         resizes: false,
+        compacts: false,
         ops: 60,
     }
 }

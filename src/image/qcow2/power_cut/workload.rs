@@ -17,6 +17,7 @@ use super::super::preallocate::Preallocation;
 use super::super::snapshot::Snapshot;
 use super::bitmaps::with_bitmap;
 use super::case::{Case, Variant, open, password};
+use super::compacting::compact;
 use super::files::Files;
 use super::random::Random;
 use super::sectors::{BASE, SECTOR, pattern};
@@ -106,6 +107,7 @@ pub(super) fn record(
         storage.mark(ops.len() as u64);
         let op = match random.below(6) {
             0 if case.snapshots => change_snapshots(&mut image, &mut random, writer),
+            1 if case.compacts => compact(&mut image, &mut random),
             0 if case.resizes => resize(&mut image, case, &mut random),
             _ => step(&image, case, &mut random, writer),
         };

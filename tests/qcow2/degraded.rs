@@ -1,0 +1,103 @@
+//! Contradictions found while reading: an image that is open for writing is marked as corrupt and
+//! takes no more writes, and what makes sense is read all the same.
+
+use std::sync::Arc;
+
+use cowbox::image::qcow2::create::{CreateOptions, L2Entries, create};
+use cowbox::image::qcow2::header::{CORRUPT, Header};
+use cowbox::image::qcow2::repair::{Repair, check_storage};
+use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing};
+use cowbox::image::{ErrorKind, Image, Result};
+use cowbox::storage::{MemoryStorage, Storage};
+
+const CLUSTER: u64 = 65536;
+/// Where the first L2 table of a new image lies, once it has one.
+const L2: u64 = 4 * CLUSTER;
+
+fn image(entries: L2Entries) -> Arc<MemoryStorage> {
+    let storage = Arc::new(MemoryStorage::new(Vec::new()));
+    let options = CreateOptions {
+        size: 16 * CLUSTER,
+        entries,
+        ..CreateOptions::default()
+    };
+    create(&*storage, &options).unwrap();
+    let image = open(&storage, Writing::Allowed).unwrap();
+    image.write_at(&[1; 4 * CLUSTER as usize], 0).unwrap();
+    image.close().unwrap();
+    storage
+}
+
+fn open(storage: &Arc<MemoryStorage>, writing: Writing) -> Result<Qcow2> {
+    let storage: Arc<dyn Storage> = Arc::clone(storage) as _;
+    let header = Header::read(&*storage, Purpose::Contents)?;
+    Qcow2::open(storage, header, Parameters::new(writing))
+}
+
+fn is_marked(storage: &MemoryStorage) -> bool {
+    let header = Header::read(storage, Purpose::Inspection).unwrap();
+    header.incompatible & CORRUPT != 0
+}
+
+/// Makes the word at `at` what it is not.
+fn damage(storage: &MemoryStorage, at: u64, word: u64) {
+    storage.write_at(&word.to_be_bytes(), at).unwrap();
+}
+
+fn assert_degrades(storage: &Arc<MemoryStorage>, bad: u64, good: u64) {
+    let reader = open(storage, Writing::Refused).unwrap();
+    let error = reader.read_at(&mut [0; 512], bad).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!is_marked(storage), "a reader changes nothing");
+    let image = open(storage, Writing::Allowed).unwrap();
+    image.write_at(&[2; 512], good).unwrap();
+    image.flush().unwrap();
+    image.read_at(&mut [0; 512], bad).unwrap_err();
+    assert!(is_marked(storage));
+    let error = image.write_at(&[3; 512], good).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error}");
+    let mut found = [0; 512];
+    image.read_at(&mut found, good).unwrap();
+    assert_eq!(found, [2; 512], "reading goes on");
+    drop(image);
+    assert!(is_marked(storage));
+    let error = open(storage, Writing::Allowed).unwrap_err();
+    assert!(error.to_string().contains("check -r all"), "{error}");
+    open(storage, Writing::Refused).unwrap();
+}
+
+#[test]
+fn a_cluster_that_is_not_aligned_ends_writing_when_it_is_read() {
+    let storage = image(L2Entries::Standard);
+    damage(&storage, L2 + 8, 1 << 63 | (6 * CLUSTER + 512));
+    assert_degrades(&storage, CLUSTER, 0);
+}
+
+#[test]
+fn a_subcluster_that_is_data_and_zeros_ends_writing_when_it_is_read() {
+    let storage = image(L2Entries::Extended);
+    damage(&storage, L2 + 16 + 8, u64::MAX);
+    assert_degrades(&storage, CLUSTER, 0);
+}
+
+#[test]
+fn only_a_repair_takes_the_mark_away() {
+    let storage = image(L2Entries::Standard);
+    let mut word = [0; 8];
+    storage.read_at(&mut word, L2 + 8).unwrap();
+    damage(&storage, L2 + 8, 1 << 63 | (6 * CLUSTER + 512));
+    let image = open(&storage, Writing::Allowed).unwrap();
+    image.read_at(&mut [0; 512], CLUSTER).unwrap_err();
+    drop(image);
+    let left = check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
+    assert!(
+        left.corruptions > 0 && is_marked(&storage),
+        "nobody knows what the entry meant"
+    );
+    damage(&storage, L2 + 8, u64::from_be_bytes(word));
+    check_storage(Arc::clone(&storage) as _, None).unwrap();
+    assert!(is_marked(&storage), "looking is not mending");
+    check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
+    assert!(!is_marked(&storage));
+    open(&storage, Writing::Allowed).unwrap();
+}
