@@ -31,6 +31,8 @@ pub struct Info {
     pub occupied: u64,
     /// How guest data is encrypted.
     pub encryption: EncryptionFacts,
+    /// The file that carries it.
+    pub file: FileFacts,
     /// What only qcow2 has.
     pub qcow2: Option<Qcow2Facts>,
 }
@@ -44,6 +46,15 @@ pub enum EncryptionFacts {
     Aes,
     /// With the keys in this header.
     Luks(Box<Luks>),
+}
+
+/// The facts about the file that carries an image.
+#[derive(Debug, Clone, Copy)]
+pub struct FileFacts {
+    /// Its length in bytes, rounded up to whole sectors.
+    pub len: u64,
+    /// Whether it is a device of the host.
+    pub is_device: bool,
 }
 
 /// The facts that only a qcow2 image has.
@@ -115,18 +126,19 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
     seen.add(storage.identity())?;
     let failed = |e| ImageError::io("look at the file", e);
     let occupied = storage.occupied().map_err(failed)?;
+    let file = FileFacts {
+        len: storage.len().map_err(failed)?.next_multiple_of(SECTOR),
+        is_device: !storage.grows(),
+    };
     let format = decide_format(&*storage, options)?;
     let path = path.to_path_buf();
     let (size, encryption) = match format {
-        Format::Raw => {
-            let len = storage.len().map_err(failed)?;
-            (len.next_multiple_of(SECTOR), EncryptionFacts::None)
-        }
+        Format::Raw => (file.len, EncryptionFacts::None),
         Format::Luks => {
             let (luks, size) = luks::inspect(&*storage)?;
             (size, EncryptionFacts::Luks(Box::new(luks)))
         }
-        Format::Qcow2 => return qcow2_info(&*storage, path, occupied),
+        Format::Qcow2 => return qcow2_info(&*storage, path, (occupied, file)),
     };
     let info = Info {
         path,
@@ -134,6 +146,7 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
         size,
         occupied,
         encryption,
+        file,
         qcow2: None,
     };
     Ok((info, None))
@@ -142,7 +155,7 @@ fn read(path: &Path, options: &OpenOptions, seen: &mut Seen) -> Result<(Info, Op
 fn qcow2_info(
     storage: &dyn Storage,
     path: PathBuf,
-    occupied: u64,
+    (occupied, file): (u64, FileFacts),
 ) -> Result<(Info, Option<Vec<u8>>)> {
     let header = Header::read(storage, Purpose::Inspection)?;
     let facts = facts(storage, &header)?;
@@ -154,6 +167,7 @@ fn qcow2_info(
         size: header.size,
         occupied,
         encryption,
+        file,
         qcow2: Some(facts),
     };
     Ok((info, backing_format))

@@ -93,7 +93,7 @@ fn human(facts: &Facts) -> String {
             text += "Format specific information:\n";
             text += &encryption_text::text(&luks, 1);
         }
-        return text;
+        return text + &child_text(facts);
     };
     text += &format!("cluster_size: {}\n", qcow2.cluster_size);
     if let Some(name) = &qcow2.backing_name {
@@ -111,11 +111,48 @@ fn human(facts: &Facts) -> String {
         text += "Snapshot list:\n";
         text += &snapshot_list::table(&qcow2.snapshots);
     }
-    text + "Format specific information:\n" + &specific_text(qcow2, &facts.encryption)
+    text + "Format specific information:\n"
+        + &specific_text(qcow2, &facts.encryption)
+        + &child_text(facts)
 }
 
 fn is_encrypted(facts: &Facts) -> bool {
     !matches!(facts.encryption, EncryptionFacts::None)
+}
+
+/// The name of what carries the file.
+fn protocol(facts: &Facts) -> &'static str {
+    match facts.file.is_device {
+        true => "host_device",
+        false => "file",
+    }
+}
+
+/// The lines about the file that the image lies in.
+fn child_text(facts: &Facts) -> String {
+    format!(
+        "Child node '/file':\n    filename: {}\n    protocol type: {}\n    \
+         file length: {} ({} bytes)\n    disk size: {}\n",
+        shown(&facts.path),
+        protocol(facts),
+        size::human(facts.file.len),
+        facts.file.len,
+        size::human(facts.occupied)
+    )
+}
+
+fn child_json(facts: &Facts) -> Value {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    put("children", json!([]));
+    put("virtual-size", json!(facts.file.len));
+    put("filename", json!(shown(&facts.path)));
+    put("format", json!(protocol(facts)));
+    put("actual-size", json!(facts.occupied));
+    let specific = json!({ "type": protocol(facts), "data": {} });
+    put("format-specific", specific);
+    put("dirty-flag", json!(false));
+    json!([{ "name": "file", "info": object }])
 }
 
 /// The lines about what only qcow2 has.
@@ -151,14 +188,15 @@ fn json(facts: &Facts) -> Value {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
     let qcow2 = facts.qcow2.as_ref();
-    if let Some(qcow2) = qcow2.filter(|qcow2| !qcow2.snapshots.is_empty()) {
-        put("snapshots", Value::Array(snapshots_json(qcow2)));
-    }
+    put("children", child_json(facts));
     if let Some(format) = qcow2.and_then(|qcow2| qcow2.backing_format.as_deref()) {
         put(
             "backing-filename-format",
             json!(Escaped(format).to_string()),
         );
+    }
+    if let Some(qcow2) = qcow2.filter(|qcow2| !qcow2.snapshots.is_empty()) {
+        put("snapshots", Value::Array(snapshots_json(qcow2)));
     }
     put("virtual-size", json!(facts.size));
     put("filename", json!(shown(&facts.path)));

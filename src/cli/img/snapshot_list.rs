@@ -6,19 +6,19 @@ use crate::image::qcow2::snapshot::Snapshot;
 
 /// The lines of the list, the heading first.
 pub(super) fn table(snapshots: &[Snapshot]) -> String {
-    let mut text = row(["ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT"]);
+    let mut text = row(["ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
     for snapshot in snapshots {
         let milliseconds = snapshot.vm_clock / 1_000_000;
         let (seconds, hours) = (milliseconds / 1000, milliseconds / 3_600_000);
         let clock = format!(
-            "{hours:02}:{:02}:{:02}.{:03}",
+            "{hours:04}:{:02}:{:02}.{:03}",
             seconds / 60 % 60,
             seconds % 60,
             milliseconds % 1000
         );
         let instructions = snapshot
             .instructions
-            .map_or(String::new(), |n| n.to_string());
+            .map_or("--".to_owned(), |n| n.to_string());
         text += &row([
             &Escaped(&snapshot.id).to_string(),
             &Escaped(&snapshot.name).to_string(),
@@ -32,7 +32,7 @@ pub(super) fn table(snapshots: &[Snapshot]) -> String {
 }
 
 fn row([id, tag, size, date, clock, instructions]: [&str; 6]) -> String {
-    format!("{id:<9} {tag:<16} {size:>8} {date:>19} {clock:>12} {instructions:>10}\n")
+    format!("{id:<7} {tag:<16} {size:>8} {date:>19} {clock:>15} {instructions:>10}\n")
 }
 
 /// The local date and time of a number of seconds since 1970.
@@ -48,9 +48,9 @@ mod tests {
 
     #[test]
     fn columns_stand_where_scripts_look_for_them() {
-        let text = row(["ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT"]);
+        let text = row(["ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT"]);
         let wanted =
-            "ID        TAG               VM SIZE                DATE     VM CLOCK     ICOUNT\n";
+            "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n";
         assert_eq!(text, wanted);
         assert_eq!(date(1_795_341_593), "2026-11-22 09:59:53");
     }

@@ -1,7 +1,8 @@
 //! Header extensions: typed, length-prefixed blocks after the header.
 //!
 //! Format description, "Header extensions", "Feature name table", "Bitmaps extension". An unknown
-//! extension is kept where it is; each known one stands at most once.
+//! extension is kept where it is; each known one stands at most once, but for the backing format,
+//! of which the last counts.
 
 use super::super::fields::{buffer_len, u32_at, u64_at};
 use super::super::{ImageError, Result};
