@@ -16,6 +16,7 @@ mod firmware;
 mod fixture;
 mod images;
 mod killed;
+mod looking_on;
 mod memtest;
 mod qmp;
 mod read_back;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         serial_socket::trials(),
         terminal::trials(),
         killed::trials(),
+        looking_on::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }

@@ -14,7 +14,7 @@ use super::json;
 use super::options::{Opening, Use, format};
 use crate::image::qcow2::check::Report;
 use crate::image::qcow2::repair::Repair;
-use crate::image::{self, Escaped, Format};
+use crate::image::{self, Escaped, Format, Sharing};
 
 /// Check the tables of a qcow2 image, and mend them.
 #[derive(Debug, Args)]
@@ -58,7 +58,10 @@ impl Check {
             What::Leaks => Repair::Leaks,
             What::All => Repair::All,
         });
-        let checked = image::check(&source.path, &source.options, repair);
+        let checked = match (source.options.sharing, repair) {
+            (Sharing::Everything, None) => image::live::check(&source.path, &source.options),
+            _ => image::check(&source.path, &source.options, repair),
+        };
         let Some(report) = checked.map_err(|e| source.cannot_open(e))? else {
             eprintln!(
                 "{}: This image format does not support checks",

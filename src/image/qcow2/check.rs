@@ -65,6 +65,29 @@ impl Report {
         self.corruptions += 1;
         self.note(format_args!("ERROR {message}"));
     }
+
+    /// What is left of this report without what `other` does not have. Findings are told apart by
+    /// their descriptions; of those without one, as many are left as both reports have.
+    #[must_use]
+    pub fn also_in(mut self, other: &Self) -> Self {
+        let undescribed = |report: &Self| {
+            (report.corruptions + report.leaks).saturating_sub(report.messages.len() as u64)
+        };
+        let exact = undescribed(&self) == 0 && undescribed(other) == 0;
+        self.messages.retain(|line| other.messages.contains(line));
+        let described = |kind: &str| {
+            let lines = self.messages.iter();
+            lines.filter(|line| line.starts_with(kind)).count() as u64
+        };
+        (self.corruptions, self.leaks) = match exact {
+            true => (described("ERROR"), described("Leaked")),
+            false => (
+                self.corruptions.min(other.corruptions),
+                self.leaks.min(other.leaks),
+            ),
+        };
+        self
+    }
 }
 
 /// Whether the refcount table and its blocks count as references.
