@@ -7,11 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Access, Allocation, Durability, FileId, LockError, Occupancy, Storage};
 
+/// What a short write is cut to.
+const SECTOR: usize = 512;
+
 /// Passes everything to another storage, and fails the operation it was told to.
 #[derive(Debug)]
 pub struct FaultyStorage {
     inner: Arc<dyn Storage>,
     fault: Fault,
+    counts: Arc<Counts>,
+}
+
+/// What was asked for, of one storage or of several that count together.
+#[derive(Debug, Default)]
+struct Counts {
     reads: AtomicU64,
     changes: AtomicU64,
     flushes: AtomicU64,
@@ -24,6 +33,9 @@ pub enum Fault {
     Never,
     /// The n-th change (write, zero or set_len, from 0) fails with this errno, once.
     Change(u64, i32),
+    /// Of the n-th change, if it is a write, the first half arrives, in whole sectors; then it
+    /// fails with this errno, once.
+    Short(u64, i32),
     /// The n-th change and all that follow fail with this errno.
     ChangesFrom(u64, i32),
     /// The n-th flush (from 0) fails with this errno, once.
@@ -35,35 +47,44 @@ pub enum Fault {
 impl FaultyStorage {
     /// Wraps `inner`.
     pub fn new(inner: Arc<dyn Storage>, fault: Fault) -> Self {
-        let zero = AtomicU64::default;
         Self {
             inner,
             fault,
-            reads: zero(),
-            changes: zero(),
-            flushes: zero(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Wraps `inner`, which counts together with this storage: the n-th change of both fails.
+    #[must_use]
+    pub fn beside(&self, inner: Arc<dyn Storage>) -> Self {
+        Self {
+            inner,
+            fault: self.fault,
+            counts: Arc::clone(&self.counts),
         }
     }
 
     /// How many reads were asked for.
     pub fn reads(&self) -> u64 {
-        self.reads.load(Ordering::Relaxed)
+        self.counts.reads.load(Ordering::Relaxed)
     }
 
     /// How many writes, zeroings and length changes were asked for.
     pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
+        self.counts.changes.load(Ordering::Relaxed)
     }
 
     /// How many flushes were asked for.
     pub fn flushes(&self) -> u64 {
-        self.flushes.load(Ordering::Relaxed)
+        self.counts.flushes.load(Ordering::Relaxed)
     }
 
     fn change(&self) -> io::Result<()> {
-        let n = self.changes.fetch_add(1, Ordering::Relaxed);
+        let n = self.counts.changes.fetch_add(1, Ordering::Relaxed);
         match self.fault {
-            Fault::Change(at, errno) if at == n => Err(io::Error::from_raw_os_error(errno)),
+            Fault::Change(at, errno) | Fault::Short(at, errno) if at == n => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
             Fault::ChangesFrom(at, errno) if n >= at => Err(io::Error::from_raw_os_error(errno)),
             _ => Ok(()),
         }
@@ -72,7 +93,7 @@ impl FaultyStorage {
 
 impl Storage for FaultyStorage {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let n = self.reads.fetch_add(1, Ordering::Relaxed);
+        let n = self.counts.reads.fetch_add(1, Ordering::Relaxed);
         match self.fault {
             Fault::Read(at, errno) if at == n => Err(io::Error::from_raw_os_error(errno)),
             _ => self.inner.read_at(buf, offset),
@@ -80,7 +101,12 @@ impl Storage for FaultyStorage {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.change()?;
+        let allowed = self.change();
+        if let (Err(_), Fault::Short(..)) = (&allowed, self.fault) {
+            let half = buf.len() / 2 / SECTOR * SECTOR;
+            self.inner.write_at(buf.split_at(half).0, offset)?;
+        }
+        allowed?;
         self.inner.write_at(buf, offset)
     }
 
@@ -94,7 +120,7 @@ impl Storage for FaultyStorage {
     }
 
     fn flush(&self, what: Durability) -> io::Result<()> {
-        let n = self.flushes.fetch_add(1, Ordering::Relaxed);
+        let n = self.counts.flushes.fetch_add(1, Ordering::Relaxed);
         match self.fault {
             Fault::Flush(at, errno) if at == n => Err(io::Error::from_raw_os_error(errno)),
             _ => self.inner.flush(what),
