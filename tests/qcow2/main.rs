@@ -22,3 +22,4 @@ mod programs;
 mod punch;
 mod qemu;
 mod scratch;
+mod timings;
