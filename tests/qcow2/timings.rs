@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cowbox::image::crypt::options::LuksOptions;
 use cowbox::image::qcow2::create::{CreateOptions, DataFile, DataFileContents, Encryption};
-use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::{self, Secret};
 use cowbox::storage::MemoryStorage;
 

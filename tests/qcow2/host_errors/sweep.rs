@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use cowbox::image::crypt::options::LuksOptions;
 use cowbox::image::qcow2::create::{
     CreateOptions, DataFile, DataFileContents, Encryption, L2Entries, RefcountUpdates, create,
 };
-use cowbox::image::qcow2::crypt::luks::LuksOptions;
 use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{Compression, Header};
 use cowbox::image::qcow2::repair::check_storage;
