@@ -10,6 +10,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 
 import table
 from disk_images import ENCRYPT, ENCRYPTED, MIB, SECRET, SIZE, Fixtures, apart, clone
-from emulators import Failed
+from emulators import Failed, first_line
 
 SPARE = 32 * MIB  # so much more memory than qemu-img may be used
 BEST = ["-W", "-m", "8"]
@@ -238,12 +239,14 @@ def bench(cowbox, qemu_img, repeat, wanted):
     """Measures the rows whose title has one of `wanted` in it, all where that is empty."""
     if not shutil.which(qemu_img):
         raise Failed(f"{qemu_img} is missing: apt-get install qemu-utils, or name another with --qemu-img")
-    lines = []
+    print(first_line([qemu_img, "--version"]))
     for group in GROUPS:
         rows = [row for row in group if not wanted or any(word in row.title for word in wanted)]
         with Fixtures(qemu_img) as files:
-            lines += [measure(row, Workshop(files), ([str(cowbox), "img"], [qemu_img]), repeat) for row in rows]
-    table.show(HEADING, lines)
+            lines = [measure(row, Workshop(files), ([str(cowbox), "img"], [qemu_img]), repeat) for row in rows]
+        if lines:
+            table.show(HEADING, lines)
+            sys.stdout.flush()
 
 
 def measure(row, shop, programs, repeat):

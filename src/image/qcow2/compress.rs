@@ -21,7 +21,7 @@ use super::write::Allocation;
 
 /// log2 of the window.
 const WINDOW_BITS: u8 = 12;
-/// The levels that are called fast: results are at most 10 % and 6 % bigger than those of the default.
+/// The levels that are called fast: results are at most 10 % and 6 % bigger than by default.
 const FAST_DEFLATE: u32 = 2;
 const FAST_ZSTD: i32 = 1;
 /// So many decompressed clusters are kept, for readers that come in small steps.
