@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 
 use flate2::{Compress, Decompress, FlushCompress, FlushDecompress};
 use zstd_safe::{CCtx, DCtx, InBuffer, OutBuffer, ResetDirective};
@@ -24,32 +24,53 @@ const WINDOW_BITS: u8 = 12;
 /// The levels that are called fast: results are at most 10 % and 6 % bigger than by default.
 const FAST_DEFLATE: u32 = 2;
 const FAST_ZSTD: i32 = 1;
-/// So many decompressed clusters are kept, for readers that come in small steps.
+/// So many bytes of decompressed clusters are kept, for readers that come in small steps; but at
+/// least [`KEPT`] clusters.
+const KEPT_BYTES: usize = 1 << 20;
 const KEPT: usize = 4;
 
-/// The clusters decompressed last, and decoders that nobody uses.
+/// The clusters decompressed last, and decoders that nobody uses. Nobody waits here for another
+/// reader: the clusters are locked for looks and changes in memory, and who does not get at the
+/// decoders makes one.
 #[derive(Debug, Default)]
 pub(super) struct Decompressed {
-    clusters: VecDeque<(HostOffset, Arc<[u8]>)>,
-    decoders: Vec<Decompressor>,
+    clusters: RwLock<VecDeque<(HostOffset, Arc<[u8]>)>>,
+    decoders: Mutex<Vec<Decompressor>>,
 }
 
 impl Decompressed {
     fn get(&self, host: HostOffset) -> Option<Arc<[u8]>> {
-        self.clusters
-            .iter()
-            .find(|(at, _)| *at == host)
-            .map(|(_, data)| Arc::clone(data))
+        let clusters = self.clusters.read().unwrap_or_else(|e| e.into_inner());
+        let found = clusters.iter().find(|(at, _)| *at == host);
+        found.map(|(_, data)| Arc::clone(data))
     }
 
-    fn keep(&mut self, host: HostOffset, data: Arc<[u8]>) {
-        self.clusters.truncate(KEPT - 1);
-        self.clusters.push_front((host, data));
+    fn change(&self) -> RwLockWriteGuard<'_, VecDeque<(HostOffset, Arc<[u8]>)>> {
+        self.clusters.write().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn keep(&self, host: HostOffset, data: Arc<[u8]>) {
+        let most = (KEPT_BYTES / data.len().max(1)).max(KEPT);
+        let mut clusters = self.change();
+        clusters.truncate(most - 1);
+        clusters.push_front((host, data));
     }
 
     /// Forgets everything: host clusters are about to change their meaning.
-    pub(super) fn clear(&mut self) {
-        self.clusters.clear();
+    pub(super) fn clear(&self) {
+        self.change().clear();
+    }
+
+    fn decoder(&self, kind: Compression) -> Option<Decompressor> {
+        let idle = self.decoders.try_lock().ok();
+        let idle = idle.and_then(|mut decoders| decoders.pop());
+        idle.or_else(|| Decompressor::new(kind))
+    }
+
+    fn keep_decoder(&self, decoder: Decompressor) {
+        if let Ok(mut decoders) = self.decoders.try_lock() {
+            decoders.push(decoder);
+        }
     }
 }
 
@@ -242,7 +263,7 @@ impl Qcow2 {
         offset: GuestOffset,
         (host, len): (HostOffset, u64),
     ) -> Result<()> {
-        let kept = self.decompressed().get(host);
+        let kept = self.decompressed.get(host);
         let start = buffer_len(offset.within(&self.geometry));
         if kept.is_none() && buf.len() as u64 == self.geometry.cluster_size() {
             return self.decompress(buf, offset, (host, len));
@@ -253,7 +274,7 @@ impl Qcow2 {
                 let mut cluster = zeroed(self.geometry.cluster_size());
                 self.decompress(&mut cluster, offset, (host, len))?;
                 let cluster: Arc<[u8]> = cluster.into();
-                self.decompressed().keep(host, Arc::clone(&cluster));
+                self.decompressed.keep(host, Arc::clone(&cluster));
                 cluster
             }
         };
@@ -261,10 +282,6 @@ impl Qcow2 {
             buf.copy_from_slice(data);
         }
         Ok(())
-    }
-
-    fn decompressed(&self) -> MutexGuard<'_, Decompressed> {
-        self.decompressed.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Fills `cluster` with the whole compressed cluster of `offset`.
@@ -283,12 +300,13 @@ impl Qcow2 {
         let mut stream = zeroed(len);
         self.host.read(&mut stream, host, "a compressed cluster")?;
         let kind = self.header.compression;
-        let idle = self.decompressed().decoders.pop();
-        let mut decoder = idle.or_else(|| Decompressor::new(kind));
+        let mut decoder = self.decompressed.decoder(kind);
         let done = decoder
             .as_mut()
             .and_then(|decoder| decoder.decompress(&stream, cluster));
-        self.decompressed().decoders.extend(decoder);
+        if let Some(decoder) = decoder {
+            self.decompressed.keep_decoder(decoder);
+        }
         done.ok_or_else(|| {
             ImageError::corrupt(format!(
                 "the compressed cluster of {offset} is not a valid {} stream",

@@ -114,7 +114,7 @@ pub struct Qcow2 {
     /// Held for reading by every request, for writing to wait for those under way.
     in_flight: RwLock<()>,
     caches: CacheSizes,
-    decompressed: Mutex<Decompressed>,
+    decompressed: Decompressed,
     crypt: Option<Crypt>,
     backing: Option<Arc<dyn Image>>,
     writing: Writing,
@@ -220,10 +220,7 @@ impl Qcow2 {
         };
         let Some(alone) = alone else { return Ok(()) };
         // Requests that found these clusters have ended, and those to come cannot find them.
-        self.decompressed
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .clear();
+        self.decompressed.clear();
         let mut metadata = self.lock();
         self.punch_emptied(&mut metadata)?;
         drop(alone);

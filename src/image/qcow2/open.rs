@@ -145,7 +145,7 @@ impl Qcow2 {
             metadata: Mutex::new(metadata),
             allocated: Condvar::new(),
             in_flight: RwLock::new(()),
-            decompressed: Mutex::new(Decompressed::default()),
+            decompressed: Decompressed::default(),
             backing: with.backing,
             writing: with.writing,
             path: with.path,
