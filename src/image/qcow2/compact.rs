@@ -181,10 +181,7 @@ impl Qcow2 {
 
     /// Goes on with what the file says now, and cuts it behind what is in use.
     fn end_moving(&mut self) -> Result<()> {
-        self.decompressed
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .clear();
+        self.decompressed.clear();
         self.make_durable(Barrier::LoweredBeforeUse)?;
         self.reload()?;
         let end = self.tables().space.end()?;

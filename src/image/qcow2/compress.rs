@@ -337,7 +337,7 @@ impl Qcow2 {
                  clusters",
             ));
         }
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         let cluster = offset.cluster(&self.geometry);
         self.note_change(offset.0, self.geometry.cluster_size())?;
         self.active.warm(cluster, 1)?;

@@ -2,7 +2,7 @@
 //! back, and never those of what is written there again.
 //!
 //! ```text
-//!   noted, when the entry changes in memory │ flush: durable │ nobody uses the image: punched,
+//!   noted, when the entry changes in memory │ flush: durable │ earlier requests ended: punched,
 //!                                                              as far as they are still empty
 //! ```
 
@@ -42,10 +42,13 @@ impl Emptied {
 }
 
 impl Qcow2 {
-    /// Gives the host the bytes of what is durably empty, and empty still. No request is under
-    /// way.
+    /// Gives the host the bytes of what is durably empty, and empty still. What a request is
+    /// writing to stays: nobody begins that while the metadata is held.
     pub(super) fn punch_emptied(&self, metadata: &mut Metadata) -> Result<()> {
         for (cluster, parts) in std::mem::take(&mut metadata.emptied.durable) {
+            if metadata.is_allocating(cluster) {
+                continue;
+            }
             let mapping = metadata.mapping(cluster)?;
             let Some((host, true)) = mapping.place() else {
                 continue;

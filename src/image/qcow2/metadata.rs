@@ -42,7 +42,7 @@ use super::header::{
 use super::host::{Barrier, Host};
 use super::open::CacheSizes;
 use super::overlap::Kind;
-use super::space::{Reason, Space};
+use super::space::{Cleared, Reason, Space};
 use super::tracking::Tracking;
 
 /// The metadata of one open image.
@@ -392,8 +392,8 @@ impl Metadata {
 
     /// Stage 4, after [`Self::write_back`], a barrier and [`Space::note_cleared`], when the
     /// requests that were under way then have ended.
-    pub(super) fn apply_releases(&mut self) -> Result<()> {
-        let applied = self.space.apply_releases();
+    pub(super) fn apply_releases(&mut self, until: Cleared) -> Result<()> {
+        let applied = self.space.apply_releases(until);
         self.sealing(applied)
     }
 }

@@ -23,11 +23,10 @@
 //! - Whoever allocates or changes a mapping holds the mutex around [`metadata`] while doing so,
 //!   but not while writing its data: what is being allocated is announced instead ([`write`]). A
 //!   flush holds it while tables are written back; reads go on meanwhile.
-//! - Each request holds `in_flight` for reading. Clusters that were given back are free only after
-//!   it has been had for writing once, and so after every request that may have looked them up:
-//!   none ever reads or writes a cluster that has changed its meaning.
+//! - Clusters that were given back are free only after every request has ended that may have looked
+//!   them up ([`in_flight`]): none ever reads or writes a cluster that has changed its meaning.
 //!
-//! Locks are taken in this order: `in_flight`, `metadata`, those inside the caches and
+//! Locks are taken in this order: [`in_flight`], `metadata`, those inside the caches and
 //! [`overlap`]; the last are held for looks into memory, and nothing is waited for under them.
 //!
 //! Specification: QEMU's `docs/interop/qcow2`.
@@ -53,6 +52,7 @@ mod first_cluster;
 pub mod geometry;
 pub mod header;
 mod host;
+mod in_flight;
 pub mod layout;
 mod metadata;
 mod open;
@@ -82,7 +82,7 @@ mod zero;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::{ErrorKind, Extent, Format, Image, ImageError, Result, ZeroMode, check_range};
 use active::ActiveTables;
@@ -91,7 +91,9 @@ use crypt::Crypt;
 use geometry::Geometry;
 use header::Header;
 use host::{Barrier, Host};
+use in_flight::InFlight;
 use metadata::Metadata;
+use space::Cleared;
 
 pub use compress::{Compressor, Level};
 pub use open::{CacheSizes, DiscardedPlaces, Parameters, Purpose, Writing};
@@ -111,8 +113,7 @@ pub struct Qcow2 {
     backlog: Arc<AtomicUsize>,
     /// Woken when a request has mapped, or given up, what it was allocating.
     allocated: Condvar,
-    /// Held for reading by every request, for writing to wait for those under way.
-    in_flight: RwLock<()>,
+    in_flight: InFlight,
     caches: CacheSizes,
     decompressed: Decompressed,
     crypt: Option<Crypt>,
@@ -203,28 +204,27 @@ impl Qcow2 {
             0 => Barrier::GuestFlush,
             _ => Barrier::ClearedBeforeReuse,
         })?;
-        metadata.space.note_cleared();
+        let cleared = metadata.space.note_cleared();
         metadata.emptied.note_durable();
         if metadata.waiting() == 0 {
             return Ok(());
         }
         drop(metadata);
-        self.give_back(releases)
+        self.give_back(cleared, releases)
     }
 
     /// Gives back clusters whose release is durable.
-    fn give_back(&self, releases: Releases) -> Result<()> {
-        let alone = match releases {
-            Releases::IfIdle => self.in_flight.try_write().ok(),
-            Releases::Wait => Some(self.in_flight.write().unwrap_or_else(|e| e.into_inner())),
-        };
-        let Some(alone) = alone else { return Ok(()) };
+    fn give_back(&self, cleared: Cleared, releases: Releases) -> Result<()> {
+        match releases {
+            Releases::IfIdle if !self.in_flight.have_ended() => return Ok(()),
+            Releases::IfIdle => {}
+            Releases::Wait => self.in_flight.wait(),
+        }
         // Requests that found these clusters have ended, and those to come cannot find them.
         self.decompressed.clear();
         let mut metadata = self.lock();
         self.punch_emptied(&mut metadata)?;
-        drop(alone);
-        metadata.apply_releases()
+        metadata.apply_releases(cleared)
     }
 
     /// The tables, for whoever has the image to himself.
@@ -304,7 +304,7 @@ impl Image for Qcow2 {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         check_range(offset, buf.len() as u64, self.header.size)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.read_guest(buf, address::GuestOffset(offset))
     }
 
@@ -312,7 +312,7 @@ impl Image for Qcow2 {
         self.check_write(offset, buf.len() as u64)?;
         self.relieve()?;
         self.note_change(offset, buf.len() as u64)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.write_guest(buf, address::GuestOffset(offset))
     }
 
@@ -320,7 +320,7 @@ impl Image for Qcow2 {
         self.check_write(offset, len)?;
         self.relieve()?;
         self.note_change(offset, len)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.zero_guest(address::GuestOffset(offset), len, mode)
     }
 
@@ -328,7 +328,7 @@ impl Image for Qcow2 {
         self.check_write(offset, len)?;
         self.relieve()?;
         self.note_change(offset, len)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.discard_guest(address::GuestOffset(offset), len)
     }
 
@@ -341,7 +341,7 @@ impl Image for Qcow2 {
 
     fn extent(&self, offset: u64, len: u64) -> Result<Extent> {
         check_range(offset, 1, self.header.size)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.find_extent(
             address::GuestOffset(offset),
             len.min(self.header.size - offset),

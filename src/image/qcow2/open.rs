@@ -1,7 +1,7 @@
 //! Opening an image: reading the header, and refusing what cannot be handled safely.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::super::fields::zeroed;
 use super::super::{ErrorKind, Image, ImageError, Result, Secret};
@@ -15,6 +15,7 @@ use super::header::{
     first_cluster_len,
 };
 use super::host::{Barrier, Host};
+use super::in_flight::InFlight;
 use super::metadata::Metadata;
 use super::overlap::Kind;
 use super::tracking::{self, Tracking};
@@ -144,7 +145,7 @@ impl Qcow2 {
             caches: with.caches,
             metadata: Mutex::new(metadata),
             allocated: Condvar::new(),
-            in_flight: RwLock::new(()),
+            in_flight: InFlight::default(),
             decompressed: Decompressed::default(),
             backing: with.backing,
             writing: with.writing,

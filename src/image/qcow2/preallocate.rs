@@ -125,7 +125,7 @@ impl Qcow2 {
         let at = cluster.offset(&self.geometry);
         let len = self.geometry.cluster_size().min(self.header.size - at.0);
         let mut data = zeroed(len);
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.read_guest(&mut data, at)?;
         self.write_guest(&data, at)?;
         Ok(cluster.plus(1))

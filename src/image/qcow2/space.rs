@@ -7,6 +7,7 @@
 //! them. A new refcount block lies in the first cluster it describes; a table that is too small
 //! is replaced by a bigger one behind everything else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,6 +50,10 @@ struct Release {
     reason: Reason,
 }
 
+/// Everything that was released up to some time, counted from the first on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cleared(u64);
+
 /// A bigger refcount table and the blocks that count its clusters, blocks first.
 #[derive(Debug)]
 struct Growth {
@@ -72,7 +77,9 @@ pub(super) struct Space {
     /// What nothing refers to any more, in the caches.
     released: Vec<Release>,
     /// What nothing on disk refers to any more either.
-    cleared: Vec<Release>,
+    cleared: VecDeque<Release>,
+    /// How many notes have been through that.
+    settled: u64,
     /// The length of both, for requests that must not wait for the metadata.
     backlog: Arc<AtomicUsize>,
     /// Where the next compressed cluster may go on in a cluster that has room.
@@ -89,7 +96,8 @@ impl Space {
             overlap: Arc::default(),
             hint: 0,
             released: Vec::new(),
-            cleared: Vec::new(),
+            cleared: VecDeque::new(),
+            settled: 0,
             backlog: Arc::default(),
             compressed_tail: None,
         };
@@ -479,14 +487,18 @@ impl Space {
     }
 
     /// Notes that nothing on disk refers any more to what has been released so far.
-    pub(super) fn note_cleared(&mut self) {
-        self.cleared.append(&mut self.released);
+    pub(super) fn note_cleared(&mut self) -> Cleared {
+        self.cleared.extend(self.released.drain(..));
+        Cleared(self.settled + self.cleared.len() as u64)
     }
 
-    /// Lowers the refcounts of what was released before [`Self::note_cleared`]. No request that
+    /// Lowers the refcounts of what was released before a [`Self::note_cleared`]. No request that
     /// began before that is still under way.
-    pub(super) fn apply_releases(&mut self) -> Result<()> {
-        let cleared = std::mem::take(&mut self.cleared);
+    pub(super) fn apply_releases(&mut self, until: Cleared) -> Result<()> {
+        let ready = until.0.saturating_sub(self.settled);
+        let ready = buffer_len(ready).min(self.cleared.len());
+        let cleared: Vec<Release> = self.cleared.drain(..ready).collect();
+        self.settled += cleared.len() as u64;
         self.backlog.fetch_sub(cleared.len(), Ordering::Relaxed);
         let mut empty = Vec::new();
         for release in cleared {

@@ -112,8 +112,8 @@ impl Qcow2 {
     /// Gives released clusters back where more than `limit` notes about them wait.
     pub(super) fn settle_releases(&mut self, limit: usize) -> Result<()> {
         if self.tables().space.pending_releases() > limit {
-            self.tables().space.note_cleared();
-            self.tables().apply_releases()?;
+            let cleared = self.tables().space.note_cleared();
+            self.tables().apply_releases(cleared)?;
             self.tables().space.refcounts.write_blocks()?;
         }
         Ok(())

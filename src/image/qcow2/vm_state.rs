@@ -19,7 +19,7 @@ impl Qcow2 {
     /// Fills `buf` from byte `offset` of the machine state. What was never written is zeros.
     pub fn read_vm_state(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let (at, _) = self.vm_state_range(offset, buf.len() as u64)?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.read_guest(buf, at)
     }
 
@@ -36,7 +36,7 @@ impl Qcow2 {
             self.grow_l1(u32::try_from(entries).unwrap_or(u32::MAX))?;
         }
         self.relieve()?;
-        let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+        let _request = self.in_flight.enter();
         self.write_guest(buf, at)
     }
 

@@ -75,7 +75,7 @@ impl Qcow2 {
         let mut next = first;
         while next < end {
             self.relieve()?;
-            let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+            let _request = self.in_flight.enter();
             let stop = next.plus(UNMAPPED_AT_A_TIME).min(end);
             self.change_clusters(next, stop, Change::Unmap)?;
             next = stop;

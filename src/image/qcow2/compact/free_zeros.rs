@@ -24,7 +24,7 @@ impl Qcow2 {
             }
             if self.is_own_zero(cluster)? {
                 self.relieve()?;
-                let _request = self.in_flight.read().unwrap_or_else(|e| e.into_inner());
+                let _request = self.in_flight.enter();
                 let start = cluster.offset(&self.geometry);
                 let len = self.geometry.cluster_size().min(self.header.size - start.0);
                 self.zero_guest(start, len, ZeroMode::MayUnmap)?;
