@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::extent::Extents;
 use super::fields::{buffer_len, zeroed};
-use super::open::same_file;
+use super::open::{below, same_file};
 use super::pipeline::{self, Done, Progress};
 use super::qcow2::Purpose;
 use super::qcow2::header::Header;
@@ -93,17 +93,12 @@ fn backing_of(path: &Path, options: &OpenOptions) -> Result<Option<Layer>> {
             return Ok(None);
         }
         let header = Header::read(&storage, Purpose::Contents)?;
-        let Some(name) = &header.backing_name else {
-            return Ok(None);
-        };
-        let recorded = header.extensions.backing_format();
-        let options = OpenOptions {
-            format: chain::format(recorded, options, name)?,
-            secrets: options.secrets.below(),
-            ..options.clone()
-        };
-        let path = chain::resolve(name, Some(path), options.backing)?;
-        Ok(Some(Layer { path, options }))
+        let found = below(&header, Some(path), options)?;
+        let read_only = options.read_only;
+        Ok(found.map(|(path, below)| Layer {
+            path,
+            options: OpenOptions { read_only, ..below },
+        }))
     };
     found().map_err(|e: ImageError| e.in_file(path))
 }

@@ -446,6 +446,24 @@ fn open_backing(
     if options.backing == BackingPolicy::Ignore {
         return Ok(None);
     }
+    let Some((path, below)) = below(header, image, options)? else {
+        return Ok(None);
+    };
+    let ends = |end: &Path| same_file(end, &path);
+    if options.end_above.as_deref().is_some_and(ends) {
+        return Ok(None);
+    }
+    let opened = open_link(&path, &below, seen);
+    opened.map(Some).map_err(|e| e.in_file(&path))
+}
+
+/// The backing image of the image at `image`, and how it is opened for reading: as the user says,
+/// else as the image records.
+pub(super) fn below(
+    header: &Header,
+    image: Option<&Path>,
+    options: &OpenOptions,
+) -> Result<Option<(PathBuf, OpenOptions)>> {
     let said = options.below.as_deref();
     let name = header.backing_name.as_deref();
     let path = match (said.and_then(|said| said.path.clone()), name) {
@@ -453,13 +471,6 @@ fn open_backing(
         (None, Some(name)) => chain::resolve(name, image, options.backing)?,
         (None, None) => return Ok(None),
     };
-    if options
-        .end_above
-        .as_deref()
-        .is_some_and(|end| same_file(end, &path))
-    {
-        return Ok(None);
-    }
     let format = match said.and_then(|said| said.options.format) {
         Some(format) => Some(format),
         None => {
@@ -471,6 +482,7 @@ fn open_backing(
         Some(said) => OpenOptions {
             format,
             read_only: true,
+            end_above: options.end_above.clone(),
             ..said.options.clone()
         },
         None => OpenOptions {
@@ -486,6 +498,5 @@ fn open_backing(
             ..options.clone()
         },
     };
-    let opened = open_link(&path, &below, seen);
-    opened.map(Some).map_err(|e| e.in_file(&path))
+    Ok(Some((path, below)))
 }

@@ -111,6 +111,7 @@ impl Convert {
             return Err("Must specify image file name".into());
         };
         self.check(sources.len(), program)?;
+        self.check_source_cache()?;
         let sources = self.open_sources(sources, program)?;
         let bitmaps = self.bitmaps_of(&sources, program)?;
         let size = sources.iter().map(|source| source.size()).sum();
@@ -186,6 +187,12 @@ impl Convert {
 
     fn target_format(&self) -> Format {
         self.target_format.unwrap_or(Format::Raw)
+    }
+
+    fn check_source_cache(&self) -> Result<(), String> {
+        let mode = self.source_cache.as_deref().unwrap_or("writeback");
+        let invalid = |_| format!("Invalid source cache option: {}", mode.escape_debug());
+        cache_mode::mode(mode).map(|_| ()).map_err(invalid)
     }
 
     fn check(&self, sources: usize, program: Program) -> Result<(), String> {

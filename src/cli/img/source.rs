@@ -28,16 +28,18 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The image that `name` names: a file, or under QEMU's names also `file:PATH` and
-    /// `json:{…}`.
+    /// The image that `name` names: a file, driver options as `json:{…}`, or under QEMU's names
+    /// also `file:PATH`.
     pub(super) fn named(
         name: &Path,
         options: OpenOptions,
         secrets: &NamedSecrets,
         program: Program,
     ) -> Result<Self, Box<dyn Error>> {
-        let text = name.to_str().filter(|_| program.is_qemu()).unwrap_or("");
-        if let Some(json) = text.strip_prefix("json:") {
+        let text = name.to_str().unwrap_or("");
+        // Under its own name the program has no other use for names of this form either.
+        let described = program.is_qemu() || text.starts_with("json:{");
+        if let Some(json) = text.strip_prefix("json:").filter(|_| described) {
             let value = serde_json::from_str(&json::double_quoted(json))?;
             let mut pairs = Vec::new();
             flatten("", &value, &mut pairs);
