@@ -1,11 +1,12 @@
 //! Making a new, empty image.
 //!
 //! Layout: header, refcount table, first refcount block(s), L1 table, LUKS header, each on whole
-//! clusters. The header is written last, so that an interrupted creation leaves no image.
+//! clusters. The first sector is written last, and what the file held before is gone before
+//! anything is written, so that an interrupted creation leaves no image.
 
 use super::super::crypt::luks::Luks;
 use super::super::crypt::options::LuksOptions;
-use super::super::fields::{put, zeroed};
+use super::super::fields::{buffer_len, put, zeroed};
 use super::super::{ErrorKind, ImageError, Result, SECTOR, Secret};
 use super::extension::{
     BACKING_FORMAT, DATA_FILE, FEATURE_NAMES, LUKS_HEADER, encode, feature_names,
@@ -218,7 +219,7 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
     let layout = Layout::new(options)?;
     let header = header(&layout, options)?;
     let failed = |e| ImageError::io("create the image", e);
-    storage.set_len(0).map_err(failed)?;
+    clear(storage).map_err(failed)?;
     storage.set_len(layout.file_len()).map_err(failed)?;
     if !storage.grows() {
         let all = layout.at(layout.end());
@@ -232,9 +233,23 @@ pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
         let (area, _) = Luks::format(luks)?;
         storage.write_at(&area, at).map_err(failed)?;
     }
+    let (first, rest) = header.split_at(header.len().min(buffer_len(SECTOR)));
+    storage.write_at(rest, SECTOR).map_err(failed)?;
     storage.flush(Durability::Data).map_err(failed)?;
-    storage.write_at(&header, 0).map_err(failed)?;
+    storage.write_at(first, 0).map_err(failed)?;
     storage.flush(Durability::All).map_err(failed)
+}
+
+/// Sees to it that an image that is there is none any more, before parts of another take its place.
+fn clear(storage: &dyn Storage) -> std::io::Result<()> {
+    if storage.is_empty()? {
+        return Ok(());
+    }
+    if !storage.grows() {
+        storage.zero(0, SECTOR, crate::storage::Allocation::Keep)?;
+    }
+    storage.set_len(0)?;
+    storage.flush(Durability::All)
 }
 
 fn write_refcounts(storage: &dyn Storage, layout: &Layout) -> std::io::Result<()> {
