@@ -272,6 +272,8 @@ impl Qcow2 {
             }
         };
         self.tables().write_back()?;
+        // Also those of lazy refcounts: nothing marks the image as dirty here.
+        self.tables().write_counts()?;
         first.set(buffer_len(AT_AUTOCLEAR), &features.to_be_bytes());
         self.rewrite(&first)?;
         for (at, len) in freed {

@@ -370,7 +370,8 @@ impl Metadata {
         Ok(())
     }
 
-    fn write_counts(&mut self) -> Result<()> {
+    /// Writes the refcounts, also where they may wait.
+    pub(super) fn write_counts(&mut self) -> Result<()> {
         let counts = &mut self.space.refcounts;
         counts.write_blocks()?;
         if counts.table_dirty() {
