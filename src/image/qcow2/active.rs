@@ -265,8 +265,11 @@ impl ActiveTables {
         let per_table = self.geometry.l2_entries();
         let mut end = cluster.0;
         while end - cluster.0 < limit {
-            let entry = self.l1.get(self.l1_index(GuestCluster(end)));
-            if entry.is_none_or(|raw| raw.load(Ordering::Acquire) & OFFSET != 0) {
+            let Some(entry) = self.l1.get(self.l1_index(GuestCluster(end))) else {
+                // A snapshot may claim a disk that is far longer than its table.
+                return limit;
+            };
+            if entry.load(Ordering::Acquire) & OFFSET != 0 {
                 break;
             }
             end = (end / per_table + 1) * per_table;
