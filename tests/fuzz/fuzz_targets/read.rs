@@ -1,0 +1,9 @@
+//! Mapping an image and copying it into another.
+#![no_main]
+
+#[path = "../sparse.rs"]
+mod sparse;
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|image: &[u8]| targets::run("read", image));
