@@ -39,7 +39,20 @@ pub fn commit(
 ) -> Result<()> {
     let base = backing_of(path, options)?.ok_or_else(|| no_backing().in_file(path))?;
     let overlay = open_above(path, options, &base.path)?;
-    copy_to(&*overlay, &base, progress)?;
+    let target = open_target(&base, overlay.size())?;
+    commit_between(&*overlay, &*target, afterwards, progress)
+}
+
+/// Writes everything that `overlay`, which is open without what is below it, holds into `base`,
+/// which is not shorter, flushes that, and then does `afterwards`.
+pub(super) fn commit_between(
+    overlay: &dyn Image,
+    base: &dyn Image,
+    afterwards: Afterwards,
+    progress: Progress<'_>,
+) -> Result<()> {
+    copy_down(overlay, base, progress)?;
+    base.close()?;
     if let (Afterwards::Empty, Some(overlay)) = (afterwards, overlay.as_qcow2()) {
         overlay.empty()?;
     }
@@ -64,7 +77,8 @@ pub fn commit_to(
         };
         if same_file(&below.path, base) {
             let overlay = open_above(path, options, &below.path)?;
-            return copy_to(&*overlay, &below, progress);
+            let target = open_target(&below, overlay.size())?;
+            return commit_between(&*overlay, &*target, Afterwards::Keep, progress);
         }
         layer = below;
     }
@@ -113,24 +127,15 @@ fn open_above(path: &Path, options: &OpenOptions, base: &Path) -> Result<Arc<dyn
     open(path, &above)
 }
 
-/// Copies what `overlay` holds to `base`, which gets as long as it.
-fn copy_to(overlay: &dyn Image, base: &Layer, progress: Progress<'_>) -> Result<()> {
+/// Opens `base` for writing, and makes it `size` bytes long where it is shorter.
+fn open_target(base: &Layer, size: u64) -> Result<Arc<dyn Image>> {
     let target = open(&base.path, &base.options)?;
-    let size = target.size();
-    if overlay.size() <= size {
-        copy_down(overlay, &*target, progress)?;
-        return target.close();
+    if size <= target.size() {
+        return Ok(target);
     }
     drop(target);
-    resize(
-        &base.path,
-        &base.options,
-        overlay.size(),
-        Preallocation::Off,
-    )?;
-    let target = open(&base.path, &base.options)?;
-    copy_down(overlay, &*target, progress)?;
-    target.close()
+    resize(&base.path, &base.options, size, Preallocation::Off)?;
+    open(&base.path, &base.options)
 }
 
 fn no_backing() -> ImageError {

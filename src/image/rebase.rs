@@ -48,12 +48,22 @@ pub fn rebase(
         .filter(|new| !new.name.is_empty())
         .map(|new| open_new(path, options, new))
         .transpose()?;
+    rebase_onto(&mut image, new, backing, progress).map_err(|e| e.in_file(path))
+}
+
+/// Puts `image` over `new`, which is to be recorded as `backing`, and changes nothing that the
+/// guest sees.
+pub(super) fn rebase_onto(
+    image: &mut Qcow2,
+    new: Option<Arc<dyn Image>>,
+    backing: Option<NewBacking<'_>>,
+    progress: Progress<'_>,
+) -> Result<()> {
     let old = image.replace_backing(new.clone());
     let backings = Backings { old, new };
-    let done = copy_what_differs(&image, &backings, progress)
-        .and_then(|()| image.close())
-        .and_then(|()| record(&mut image, backing));
-    done.map_err(|e| e.in_file(path))
+    copy_what_differs(image, &backings, progress)?;
+    image.close()?;
+    record(image, backing)
 }
 
 /// Records another backing image, or none, in the image at `path`, whatever it shows.

@@ -1,10 +1,11 @@
 //! A [`Storage`] in memory that writes down every change and flush, to replay any power cut.
 //!
 //! Between two flushes a disk may keep any subset of the writes, in any order, and may tear one
-//! at a sector: [`Event`] holds what is needed to build each such state.
+//! at a sector: [`Event`] holds what is needed to build each such state. Several files can share
+//! one log, so that the order between them is known.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Access, Allocation, Durability, LockError, MemoryStorage, Occupancy, Storage};
 
@@ -22,32 +23,47 @@ pub enum Event {
     /// Everything before is durable.
     Flush,
     /// A mark of the test, through [`RecordingStorage::mark`].
-    Mark(u64),
+    Mark(String),
 }
+
+/// An event, and the number of the file that it is about.
+pub type Logged = (usize, Event);
 
 /// Memory with a log of its changes.
 #[derive(Debug)]
 pub struct RecordingStorage {
     memory: MemoryStorage,
-    log: Mutex<Vec<Event>>,
+    /// The number of this file in the log.
+    file: usize,
+    log: Arc<Mutex<Vec<Logged>>>,
 }
 
 impl RecordingStorage {
-    /// Starts with `bytes`, which count as durable, and an empty log.
+    /// Starts with `bytes`, which count as durable, and an empty log, as file 0.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self {
             memory: MemoryStorage::new(bytes),
-            log: Mutex::default(),
+            file: 0,
+            log: Arc::default(),
+        }
+    }
+
+    /// File number `file` of the same log, which starts with `bytes`.
+    pub fn beside(&self, file: usize, bytes: Vec<u8>) -> Self {
+        Self {
+            memory: MemoryStorage::new(bytes),
+            file,
+            log: Arc::clone(&self.log),
         }
     }
 
     /// Puts a mark in the log.
-    pub fn mark(&self, mark: u64) {
-        self.log().push(Event::Mark(mark));
+    pub fn mark(&self, mark: impl Into<String>) {
+        self.push(Event::Mark(mark.into()), &mut self.log());
     }
 
-    /// A copy of the log so far.
-    pub fn events(&self) -> Vec<Event> {
+    /// A copy of the log so far, of all files that share it.
+    pub fn events(&self) -> Vec<Logged> {
         self.log().clone()
     }
 
@@ -56,8 +72,12 @@ impl RecordingStorage {
         self.memory.to_vec()
     }
 
-    fn log(&self) -> MutexGuard<'_, Vec<Event>> {
+    fn log(&self) -> MutexGuard<'_, Vec<Logged>> {
         self.log.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn push(&self, event: Event, log: &mut Vec<Logged>) {
+        log.push((self.file, event));
     }
 }
 
@@ -69,26 +89,26 @@ impl Storage for RecordingStorage {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let mut log = self.log();
         self.memory.write_at(buf, offset)?;
-        log.push(Event::Write(offset, buf.to_vec()));
+        self.push(Event::Write(offset, buf.to_vec()), &mut log);
         Ok(())
     }
 
     fn zero(&self, offset: u64, len: u64, allocation: Allocation) -> io::Result<()> {
         let mut log = self.log();
         self.memory.zero(offset, len, allocation)?;
-        log.push(Event::Zero(offset, len));
+        self.push(Event::Zero(offset, len), &mut log);
         Ok(())
     }
 
     fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut log = self.log();
         self.memory.discard(offset, len)?;
-        log.push(Event::Discard(offset, len));
+        self.push(Event::Discard(offset, len), &mut log);
         Ok(())
     }
 
     fn flush(&self, _: Durability) -> io::Result<()> {
-        self.log().push(Event::Flush);
+        self.push(Event::Flush, &mut self.log());
         Ok(())
     }
 
@@ -99,7 +119,7 @@ impl Storage for RecordingStorage {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut log = self.log();
         self.memory.set_len(len)?;
-        log.push(Event::SetLen(len));
+        self.push(Event::SetLen(len), &mut log);
         Ok(())
     }
 

@@ -405,7 +405,7 @@ mod tests {
             change(&storage, FIRST, &what, Caution::Waived).unwrap();
             let (mut durable, mut pending) = (start.to_vec(), Vec::new());
             for event in storage.events() {
-                match event {
+                match event.1 {
                     Event::Write(at, bytes) => pending.push((at, bytes)),
                     _ => {
                         for _ in 0..4 {

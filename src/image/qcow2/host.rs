@@ -56,8 +56,9 @@ pub(super) struct Host {
     /// Held while flushing, so that no barrier returns before one that began earlier.
     flushing: Mutex<()>,
     doubt: OnceLock<String>,
+    /// Where the power-cut test finds what each write and flush is for.
     #[cfg(test)]
-    pub(super) broken: Mutex<Option<Barrier>>,
+    pub(super) journal: Mutex<Option<Arc<crate::storage::RecordingStorage>>>,
 }
 
 impl Host {
@@ -73,7 +74,7 @@ impl Host {
             flushing: Mutex::default(),
             doubt: OnceLock::new(),
             #[cfg(test)]
-            broken: Mutex::default(),
+            journal: Mutex::default(),
         })
     }
 
@@ -112,6 +113,8 @@ impl Host {
     /// Writes guest data, which may fail and be tried again.
     pub(super) fn write_data(&self, buf: &[u8], at: HostOffset, what: &str) -> Result<()> {
         self.touch(at, buf.len() as u64);
+        #[cfg(test)]
+        self.note(what);
         let done = self.storage.write_at(buf, at.0);
         self.unflushed.store(true, Ordering::Release);
         done.map_err(|e| ImageError::io(&format!("write {what}"), e).at(at.0))
@@ -120,6 +123,8 @@ impl Host {
     /// Makes `len` bytes of metadata zeros, with or without blocks behind them.
     pub(super) fn zero(&self, at: HostOffset, len: u64, what: &str) -> Result<()> {
         self.touch(at, len);
+        #[cfg(test)]
+        self.note(what);
         let done = self.storage.zero(at.0, len, Allocation::MayFree);
         self.unflushed.store(true, Ordering::Release);
         done.map_err(|e| self.doubting(ImageError::io(&format!("clear {what}"), e).at(at.0)))
@@ -143,6 +148,13 @@ impl Host {
             done += piece.len() as u64;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn note(&self, what: &str) {
+        if let Some(journal) = &*self.journal.lock().unwrap() {
+            journal.mark(what);
+        }
     }
 
     /// Makes the file reach to `end`, where it is shorter.
@@ -197,10 +209,6 @@ impl Host {
 
     /// Returns once everything written before survives a power cut.
     pub(super) fn barrier(&self, why: Barrier) -> Result<()> {
-        #[cfg(test)]
-        if *self.broken.lock().unwrap() == Some(why) {
-            return Ok(());
-        }
         if let Some(data) = &self.data {
             data.barrier(why).map_err(|e| self.doubting(e))?;
         }
@@ -209,6 +217,8 @@ impl Host {
         if !self.unflushed.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
+        #[cfg(test)]
+        self.note(&format!("{why:?}"));
         self.storage.flush(Durability::Data).map_err(|e| {
             self.doubting(ImageError::io(
                 &format!("flush the image ({})", why.text()),

@@ -1,119 +1,224 @@
 //! States that a disk could be left in: what is durable, and any part of what came after.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
-use super::super::host::Barrier;
-use super::case::{Case, DATA_BYTES};
-use super::files::DATA_FLUSHED;
-use super::oracle::{Allowed, judge};
+use super::case::Case;
+use super::files::{Contents, IMAGE};
+use super::oracle::{Allowed, judge, judge_punch};
 use super::random::Random;
 use super::sectors::SECTOR;
-use super::workload::record;
+use super::switches::Switch;
+use super::workload::{BEGIN, END, Op, Recording};
 use crate::storage::record::Event;
 
+/// A change that is not durable yet.
+#[derive(Clone)]
+pub(super) struct Pending {
+    pub(super) file: usize,
+    /// What the code says that it writes.
+    pub(super) what: String,
+    pub(super) event: Event,
+    /// Whether a switch has kept it from becoming durable.
+    held: bool,
+}
+
 /// Applies part of an event: all of it, or a random selection of its sectors.
-pub(super) fn apply(state: &mut Vec<u8>, event: &Event, torn: Option<&mut Random>) {
+fn apply(file: &mut Vec<u8>, event: &Event, torn: Option<&mut Random>) {
     let (offset, bytes) = match event {
         Event::Write(offset, bytes) => (*offset as usize, bytes.clone()),
         Event::Zero(offset, len) => (*offset as usize, vec![0; *len as usize]),
         Event::Discard(offset, len) => {
-            let end = (state.len() as u64).min(offset + len);
-            (
-                *offset as usize,
-                vec![0; end.saturating_sub(*offset) as usize],
-            )
+            let len = (file.len() as u64)
+                .min(offset + len)
+                .saturating_sub(*offset);
+            (*offset as usize, vec![0; len as usize])
         }
-        Event::SetLen(len) => return state.resize(*len as usize, 0),
+        Event::SetLen(len) => return file.resize(*len as usize, 0),
         Event::Flush | Event::Mark(_) => return,
     };
-    if state.len() < offset + bytes.len() {
-        state.resize(offset + bytes.len(), 0);
+    if file.len() < offset + bytes.len() {
+        file.resize(offset + bytes.len(), 0);
     }
     let Some(random) = torn else {
-        state[offset..offset + bytes.len()].copy_from_slice(&bytes);
+        file[offset..offset + bytes.len()].copy_from_slice(&bytes);
         return;
     };
     let mut at = 0;
     while at < bytes.len() {
         let end = ((offset + at) / SECTOR * SECTOR + SECTOR - offset).min(bytes.len());
         if random.below(2) == 0 {
-            state[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
+            file[offset + at..offset + end].copy_from_slice(&bytes[at..end]);
         }
         at = end;
     }
 }
 
 /// One state after a cut: what was durable, and any part of what came after.
-pub(super) fn cut(durable: &[u8], pending: &[Event], random: &mut Random) -> Vec<u8> {
-    let mut state = durable.to_vec();
+pub(super) fn cut(durable: &Contents, pending: &[Pending], random: &mut Random) -> Contents {
+    let mut state = durable.clone();
     let kept = 1 + random.below(9);
-    for event in pending {
+    for Pending { file, event, .. } in pending {
         match random.below(10) {
-            n if n < kept => apply(&mut state, event, None),
-            n if n == kept => apply(&mut state, event, Some(random)),
+            n if n < kept => apply(&mut state[*file], event, None),
+            n if n == kept => apply(&mut state[*file], event, Some(random)),
             _ => {}
         }
     }
     state
 }
 
-/// Moves what happened in a range of the storage from `pending` to `durable`.
-pub(super) fn make_durable(durable: &mut Vec<u8>, pending: &mut Vec<Event>, range: Range<u64>) {
-    pending.retain(|event| {
-        let there = match event {
-            Event::Write(at, _) | Event::Zero(at, _) | Event::Discard(at, _) => range.contains(at),
-            Event::SetLen(_) | Event::Flush | Event::Mark(_) => range.end == u64::MAX,
-        };
-        if there {
-            apply(durable, event, None);
-        }
-        !there
-    });
+/// The bytes that a change touches; a new length touches all.
+fn touched(event: &Event) -> (u64, u64) {
+    match event {
+        Event::Write(at, bytes) => (*at, at + bytes.len() as u64),
+        Event::Zero(at, len) | Event::Discard(at, len) => (*at, at + len),
+        Event::SetLen(_) | Event::Flush | Event::Mark(_) => (0, u64::MAX),
+    }
 }
 
-/// Judges states at the writes of a workload where what is not yet durable is `worth_it`; gives
-/// how many states there were and the first violation.
-pub(super) fn explore(
-    case: &Case,
-    seed: u64,
-    broken: Option<Barrier>,
-    worth_it: impl Fn(&[Event]) -> bool,
-) -> (usize, Option<String>) {
-    let (mut durable, ops, events) = record(case, seed, broken);
-    let mut random = Random(seed ^ 0xc0ffee);
-    let mut allowed = Allowed::new(case);
-    let (mut pending, mut states): (Vec<Event>, usize) = (Vec::new(), 0);
-    let (mut begun, mut ended) = (0, 0);
-    let cuts = |random: &mut Random, events: usize| random.below(1 + events as u64 / 8) == 0;
-    for event in &events {
-        match event {
-            Event::Mark(n) if *n as usize == begun && begun < ops.len() && begun == ended => {
-                allowed.begin(&ops[begun]);
-                begun += 1;
-            }
-            Event::Mark(DATA_FLUSHED) => {
-                make_durable(&mut durable, &mut pending, 0..DATA_BYTES);
-            }
-            Event::Mark(_) => {
-                allowed.end(&ops[ended]);
-                ended += 1;
-            }
-            Event::Flush => {
-                make_durable(&mut durable, &mut pending, case.image_start()..u64::MAX);
-            }
-            _ => pending.push(event.clone()),
-        }
-        if matches!(event, Event::Mark(_)) && !cuts(&mut random, pending.len()) {
-            continue;
-        }
-        if !worth_it(&pending) {
-            continue;
-        }
-        states += 1;
-        let state = cut(&durable, &pending, &mut random);
-        if let Err(why) = judge(state, case, &allowed) {
-            return (states, Some(format!("seed {seed}, op {begun}: {why}")));
+/// What a disk has and has not written down, while a recording is played back.
+pub(super) struct Replay<'a> {
+    pub(super) durable: Contents,
+    pub(super) pending: Vec<Pending>,
+    switch: Option<&'a Switch>,
+}
+
+impl<'a> Replay<'a> {
+    pub(super) fn new(durable: Contents, switch: Option<&'a Switch>) -> Self {
+        let pending = Vec::new();
+        Self {
+            durable,
+            pending,
+            switch,
         }
     }
-    (states, None)
+
+    pub(super) fn push(&mut self, file: usize, what: String, event: Event) {
+        let held = false;
+        self.pending.push(Pending {
+            file,
+            what,
+            event,
+            held,
+        });
+    }
+
+    /// A flush of `file` in operation `op`, for the reason `why`.
+    pub(super) fn flush(&mut self, file: usize, why: &str, op: &Op) {
+        let switch = self.switch.filter(|switch| switch.concerns(op, why));
+        for event in self.pending.iter_mut().filter(|event| event.file == file) {
+            event.held = switch.is_some_and(|s| (s.late)(event));
+        }
+        // What becomes durable is not to be overwritten later by what came before it.
+        for at in (1..self.pending.len()).rev() {
+            let event = &self.pending[at];
+            if event.file != file || event.held {
+                continue;
+            }
+            let (start, end) = touched(&event.event);
+            for before in &mut self.pending[..at] {
+                let (from, to) = touched(&before.event);
+                before.held &= before.file != file || from >= end || to <= start;
+            }
+        }
+        let durable = &mut self.durable;
+        self.pending.retain(|pending| {
+            let stays = pending.file != file || pending.held;
+            if !stays {
+                apply(&mut durable[file], &pending.event, None);
+            }
+            stays
+        });
+    }
+
+    /// Whether anything is pending only because of the switch.
+    fn is_broken(&self) -> bool {
+        self.pending.iter().any(|pending| pending.held)
+    }
+}
+
+/// What an exploration found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// States judged, by the operation that they cut short.
+    pub(super) states: BTreeMap<&'static str, usize>,
+    pub(super) violation: Option<String>,
+}
+
+impl Found {
+    pub(super) fn total(&self) -> usize {
+        self.states.values().sum()
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (name, states) in &other.states {
+            *self.states.entry(name).or_default() += states;
+        }
+    }
+}
+
+/// Judges states at the writes of a workload where what is not yet durable is `worth_it`. With a
+/// switch, only states are judged that are possible only with it.
+pub(super) fn explore(
+    case: &Case,
+    (seed, recording): (u64, &Recording),
+    switch: Option<&Switch>,
+    worth_it: impl Fn(&[Pending]) -> bool,
+) -> Found {
+    let Recording { start, ops, events } = recording;
+    let mut replay = Replay::new(start.clone(), switch);
+    let mut random = Random(seed ^ 0xc0ffee);
+    let mut allowed = Allowed::new(case);
+    let mut found = Found::default();
+    let (mut now, mut what) = (0, String::new());
+    let mut between = false;
+    for (file, event) in events {
+        match event {
+            Event::Mark(text) if text == BEGIN => {
+                allowed.begin(&ops[now]);
+                between = true;
+            }
+            Event::Mark(text) if text == END => {
+                allowed.end(&ops[now]);
+                now += 1;
+                between = true;
+            }
+            Event::Mark(text) => {
+                what.clone_from(text);
+                continue;
+            }
+            Event::Flush => replay.flush(*file, &std::mem::take(&mut what), &ops[now]),
+            event => {
+                let judged = match event {
+                    Event::Discard(at, len) if *file == IMAGE => {
+                        judge_punch(&replay.durable[IMAGE], *at..at + len)
+                    }
+                    _ => Ok(()),
+                };
+                if let Err(why) = judged {
+                    *found.states.entry(ops[now].name()).or_default() += 1;
+                    found.violation = Some(format!("seed {seed}, op {now}: {why}"));
+                    return found;
+                }
+                replay.push(*file, std::mem::take(&mut what), event.clone());
+            }
+        }
+        // Between operations there is little to see while nothing is pending.
+        let pending = replay.pending.len() as u64;
+        if std::mem::take(&mut between) && random.below(1 + pending / 8) != 0 {
+            continue;
+        }
+        let cut_short = ops.get(now).unwrap_or(&Op::Flush);
+        if !worth_it(&replay.pending) || switch.is_some() && !replay.is_broken() {
+            continue;
+        }
+        *found.states.entry(cut_short.name()).or_default() += 1;
+        let state = cut(&replay.durable, &replay.pending, &mut random);
+        if let Err(why) = judge(state, case, &allowed) {
+            let name = cut_short.name();
+            found.violation = Some(format!("seed {seed}, op {now} ({name}): {why}"));
+            return found;
+        }
+    }
+    found
 }

@@ -4,43 +4,53 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::header::{BITMAPS, DIRTY};
+use super::super::address::{HostCluster, HostOffset};
+use super::super::header::{BITMAPS, DIRTY, Header};
+use super::super::host::Host;
+use super::super::refcount::Refcounts;
 use super::super::repair::check_storage;
 use super::super::snapshot::find;
-use super::super::{Qcow2, Writing};
-use super::bitmaps::bitmaps_cover;
+use super::super::{Purpose, Qcow2, Writing};
+use super::bitmaps::{self, Bitmaps, Disk, Tracked};
 use super::case::{Case, Variant, open, parameters};
-use super::files::Files;
+use super::files::{Contents, Files};
 use super::sectors::{BASE, SECTOR, holds};
 use super::workload::{Op, called};
-use crate::image::Image;
+use crate::image::{Format, Image};
 use crate::storage::MemoryStorage;
 
-/// For each sector, the writers whose data a power cut may leave there.
+/// What a power cut may leave.
 pub(super) struct Allowed {
-    /// What it saw at first.
-    pub(super) first: Vec<Vec<u32>>,
-    /// What the guest sees, one of these.
-    pub(super) now: Vec<Vec<u32>>,
+    /// What the guest saw at first.
+    first: Disk,
+    /// What the guest sees.
+    now: Disk,
     /// What it saw at the last flush, and everything since.
-    pub(super) after_cut: Vec<Vec<u32>>,
+    after_cut: Disk,
     /// What it would see instead if the snapshot being applied were in force.
-    pub(super) applied: Option<Vec<Vec<u32>>>,
+    applied: Option<Disk>,
     /// How many sectors the disk has: one of these.
-    pub(super) sectors: Vec<usize>,
+    sectors: Vec<usize>,
     /// How many sectors it always had: bitmaps know nothing of what comes back behind them.
-    pub(super) always: usize,
+    always: usize,
     /// What the snapshots hold, and whether each must be there.
-    pub(super) snapshots: BTreeMap<u32, (Vec<Vec<u32>>, bool)>,
+    snapshots: BTreeMap<u32, (Disk, bool)>,
+    /// What the bitmaps are: one of these.
+    bitmaps: Vec<Bitmaps>,
 }
 
 impl Allowed {
     pub(super) fn new(case: &Case) -> Self {
         let at_first = case.sectors_at_first();
-        let below = |n| n < case.sectors / 4 || case.backed && n < case.sectors / 2 && n < at_first;
-        let first: Vec<Vec<u32>> = (0..case.sectors)
-            .map(|n| vec![if below(n) { BASE } else { 0 }])
+        let below = case.below.is_some();
+        let written = |n| n < case.sectors / 4 || below && n < case.sectors / 2 && n < at_first;
+        let first: Disk = (0..case.sectors)
+            .map(|n| vec![if written(n) { BASE } else { 0 }])
             .collect();
+        let mut bitmaps = Bitmaps::new();
+        if case.format == Variant::Bitmap {
+            bitmaps.insert(0, Tracked::new(&first));
+        }
         Self {
             now: first.clone(),
             after_cut: first.clone(),
@@ -49,6 +59,7 @@ impl Allowed {
             always: at_first,
             applied: None,
             snapshots: BTreeMap::new(),
+            bitmaps: vec![bitmaps],
         }
     }
 
@@ -56,20 +67,24 @@ impl Allowed {
         match op {
             Op::Write(range, writer) => self.change(range, |now| *now = vec![*writer]),
             Op::Discard(range) => self.change(range, |now| now.push(0)),
-            Op::Flush => {}
+            Op::Flush | Op::Maintain(_) => {}
             Op::Snapshot(name) => {
                 self.snapshots.insert(*name, (self.now.clone(), false));
             }
             Op::Apply(name) => self.applied = Some(self.snapshots[name].0.clone()),
             Op::Delete(name) => self.snapshots.get_mut(name).unwrap().1 = false,
-            Op::Resize(sectors) => {
+            Op::Resize(_, sectors) => {
                 self.sectors.push(*sectors);
                 self.always = self.always.min(*sectors);
+            }
+            Op::Bitmaps(change) => {
+                let after = bitmaps::after(change, &self.bitmaps[0], &self.now);
+                self.bitmaps.push(after);
             }
         }
     }
 
-    pub(super) fn change(&mut self, range: &Range<usize>, how: impl Fn(&mut Vec<u32>)) {
+    fn change(&mut self, range: &Range<usize>, how: impl Fn(&mut Vec<u32>)) {
         for number in range.clone() {
             how(&mut self.now[number]);
             let now = self.now[number].clone();
@@ -80,7 +95,7 @@ impl Allowed {
     pub(super) fn end(&mut self, op: &Op) {
         match op {
             Op::Write(..) | Op::Discard(_) => return,
-            Op::Flush => {}
+            Op::Flush | Op::Maintain(_) => {}
             Op::Snapshot(name) => self.snapshots.get_mut(name).unwrap().1 = true,
             Op::Apply(name) => {
                 self.now.clone_from(&self.snapshots[name].0);
@@ -89,21 +104,23 @@ impl Allowed {
             Op::Delete(name) => {
                 self.snapshots.remove(name);
             }
-            Op::Resize(sectors) => {
+            Op::Resize(_, sectors) => {
                 self.sectors = vec![*sectors];
                 self.now[*sectors..].fill(vec![0]);
+            }
+            Op::Bitmaps(_) => {
+                self.bitmaps.remove(0);
             }
         }
         self.after_cut.clone_from(&self.now);
     }
 
     /// What is wrong with `disk`.
-    pub(super) fn judge(&self, disk: &[u8], bitmaps_valid: bool) -> Result<(), String> {
+    fn judge(&self, disk: &[u8], unchanged: bool) -> Result<(), String> {
         if !self.sectors.contains(&(disk.len() / SECTOR)) {
             return Err(format!("the disk is {} bytes long", disk.len()));
         }
-        // Bitmaps that count as right must not have missed a change.
-        let usual = if bitmaps_valid {
+        let usual = if unchanged {
             &self.first
         } else {
             &self.after_cut
@@ -114,31 +131,52 @@ impl Allowed {
         }
     }
 }
+
 /// What is wrong with the state after a cut.
-pub(super) fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<(), String> {
-    let header = case.image_start() as usize;
-    let bitmaps_valid = u64::from(state[header + 95]) & BITMAPS != 0;
-    let was_dirty = u64::from(state[header + 79]) & DIRTY != 0;
-    let files = Files::new(
-        Arc::new(MemoryStorage::new(state)),
-        case.image_start(),
-        None,
-    );
-    if was_dirty {
+pub(super) fn judge(state: Contents, case: &Case, allowed: &Allowed) -> Result<(), String> {
+    let files = Files::new(state);
+    let read_header = || Header::read(&*files.image, Purpose::Contents);
+    let header = read_header().map_err(|e| format!("header: {e}"))?;
+    if header.incompatible & DIRTY != 0 {
         let mended = open(&files, case).map_err(|e| format!("mend: {e}"))?;
         mended.close().map_err(|e| format!("close: {e}"))?;
     }
-    let report = check_storage(Arc::clone(&files.image), None).map_err(|e| e.to_string())?;
-    if report.corruptions > report.copied_missing {
-        return Err(format!("check: {:?}", report.messages));
+    check(&files.image)?;
+    if case.below == Some(Format::Qcow2) {
+        check(&files.below).map_err(|e| format!("below: {e}"))?;
     }
     let image = open(&files, case).map_err(|e| format!("open: {e}"))?;
     let disk = read(&image)?;
-    let real_bitmaps = case.format == Variant::Bitmap;
-    allowed.judge(&disk, bitmaps_valid && !real_bitmaps)?;
-    if bitmaps_valid && real_bitmaps {
-        bitmaps_cover(&image, &disk, &allowed.first[..allowed.always])?;
+    // Without bitmaps, the bit that says that they are right says that nothing was changed.
+    let bare = header.extensions.bitmaps().is_none() && !case.maintained;
+    allowed.judge(&disk, bare && header.autoclear & BITMAPS != 0)?;
+    let mut bitmaps = allowed.bitmaps.iter();
+    let judged = bitmaps.try_fold(String::new(), |_, expected| {
+        match bitmaps::judge(&image, &disk[..allowed.always * SECTOR], expected) {
+            Ok(()) => Err(()),
+            Err(why) => Ok(why),
+        }
+    });
+    if let Ok(why) = judged {
+        return Err(why);
     }
+    judge_snapshots(&image, &files, case, allowed)
+}
+
+fn check(file: &Arc<dyn crate::storage::Storage>) -> Result<(), String> {
+    let report = check_storage(Arc::clone(file), None).map_err(|e| e.to_string())?;
+    match report.corruptions > report.copied_missing {
+        true => Err(format!("check: {:?}", report.messages)),
+        false => Ok(()),
+    }
+}
+
+fn judge_snapshots(
+    image: &Qcow2,
+    files: &Files,
+    case: &Case,
+    allowed: &Allowed,
+) -> Result<(), String> {
     let found = image.snapshots().map_err(|e| format!("snapshots: {e}"))?;
     for (name, (contents, must)) in &allowed.snapshots {
         let Some(snapshot) = find(&found, called(*name).as_bytes()) else {
@@ -148,13 +186,36 @@ pub(super) fn judge(state: Vec<u8>, case: &Case, allowed: &Allowed) -> Result<()
             }
         };
         let header = snapshot.header(image.header());
-        let shown = Qcow2::open(
-            Arc::clone(&files.image),
-            header,
-            parameters(&files, case, Writing::Refused),
-        );
+        let shown = parameters(files, case, &header, Writing::Refused)
+            .and_then(|with| Qcow2::open(Arc::clone(&files.image), header, with));
         let shown = shown.map_err(|e| format!("snapshot {name}: {e}"))?;
         holds(&read(&shown)?, contents).map_err(|e| format!("snapshot {name}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Whether the host may be told to free `range` of the image file, when the file is durably
+/// `image`: no cluster there may be counted as in use.
+pub(super) fn judge_punch(image: &[u8], range: Range<u64>) -> Result<(), String> {
+    let storage = Arc::new(MemoryStorage::new(image.to_vec()));
+    let header = Header::read(&*storage, Purpose::Contents).map_err(|e| e.to_string())?;
+    if header.incompatible & DIRTY != 0 {
+        // The counts are made anew when the image is opened.
+        return Ok(());
+    }
+    let host = Arc::new(Host::new(storage).map_err(|e| e.to_string())?);
+    let mut refcounts = Refcounts::load(&host, &header).map_err(|e| e.to_string())?;
+    let geometry = &header.geometry;
+    let first = geometry.clusters(range.start);
+    let end = HostOffset(range.end).cluster(geometry).0;
+    for cluster in (first..end).map(HostCluster) {
+        let count = refcounts.get(cluster).map_err(|e| e.to_string())?;
+        if count > 0 {
+            let at = cluster.offset(geometry).0;
+            return Err(format!(
+                "{at:#x} is freed on the host, and has refcount {count}"
+            ));
+        }
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! the host is recorded.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Qcow2;
@@ -12,21 +11,19 @@ use super::super::create::{
 };
 use super::super::geometry::Version;
 use super::super::header::BITMAPS;
-use super::super::host::Barrier;
 use super::super::preallocate::Preallocation;
 use super::super::snapshot::Snapshot;
-use super::bitmaps::with_bitmap;
-use super::case::{Case, Variant, open, password};
-use super::compacting::compact;
-use super::files::Files;
+use super::bitmaps::{self, BitmapChange};
+use super::case::{self, Case, Variant, open, password};
+use super::files::{Contents, Files};
+use super::maintenance;
 use super::random::Random;
 use super::sectors::{BASE, SECTOR, pattern};
 use crate::image::crypt::options::LuksOptions;
 use crate::image::{Image, ZeroMode};
-use crate::storage::record::Event;
-use crate::storage::{MemoryStorage, RecordingStorage, Storage};
+use crate::storage::record::Logged;
 
-/// What the guest did; the marks in the log say when.
+/// What was done; the marks in the log say when.
 pub(super) enum Op {
     /// Sectors from a first to a last, by a writer number; 0 writes zeros.
     Write(Range<usize>, u32),
@@ -38,32 +35,60 @@ pub(super) enum Op {
     Apply(u32),
     /// Deletes a snapshot.
     Delete(u32),
-    /// Makes the disk so many sectors long.
-    Resize(usize),
+    /// Makes the disk so many sectors long, from so many.
+    Resize(usize, usize),
+    /// Something that the guest does not see, and its name.
+    Maintain(&'static str),
+    Bitmaps(BitmapChange),
 }
 
-/// Runs a workload; gives what it did and what reached the host.
-pub(super) fn record(
-    case: &Case,
-    seed: u64,
-    broken: Option<Barrier>,
-) -> (Vec<u8>, Vec<Op>, Vec<Event>) {
-    let fresh = Arc::new(MemoryStorage::new(vec![0; case.image_start() as usize]));
-    let files = Files::new(
-        Arc::clone(&fresh) as Arc<dyn Storage>,
-        case.image_start(),
-        None,
-    );
-    let size = (case.sectors_at_first() * SECTOR) as u64;
-    let (version, cluster_size) = (case.version, case.cluster_size);
-    let refcount_bits = case.refcount_bits;
+impl Op {
+    /// What it is called in figures.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Write(_, 0) => "zeroes",
+            Self::Write(..) => "write",
+            Self::Discard(_) => "discard",
+            Self::Flush => "flush",
+            Self::Snapshot(_) => "snapshot create",
+            Self::Apply(_) => "snapshot apply",
+            Self::Delete(_) => "snapshot delete",
+            Self::Resize(from, to) if from < to => "grow",
+            Self::Resize(..) => "shrink",
+            Self::Maintain(name) => name,
+            Self::Bitmaps(BitmapChange::Add(_)) => "bitmap add",
+            Self::Bitmaps(BitmapChange::Remove(_)) => "bitmap remove",
+            Self::Bitmaps(BitmapChange::Clear(_)) => "bitmap clear",
+            Self::Bitmaps(BitmapChange::Enable(_)) => "bitmap enable",
+            Self::Bitmaps(BitmapChange::Disable(_)) => "bitmap disable",
+            Self::Bitmaps(BitmapChange::Merge(..)) => "bitmap merge",
+        }
+    }
+}
+
+/// A workload as it was recorded.
+pub(super) struct Recording {
+    pub(super) start: Contents,
+    pub(super) ops: Vec<Op>,
+    pub(super) events: Vec<Logged>,
+}
+
+/// Mark of the start and of the end of an operation.
+pub(super) const BEGIN: &str = "begin";
+pub(super) const END: &str = "end";
+
+/// What the image of `case` is made with.
+pub(super) fn create_options(case: &Case) -> CreateOptions {
     let mut options = CreateOptions {
-        size,
-        version,
-        cluster_size,
-        refcount_bits,
+        size: (case.sectors_at_first() * SECTOR) as u64,
+        version: case.version,
+        cluster_size: case.cluster_size,
+        refcount_bits: case.refcount_bits,
         ..CreateOptions::default()
     };
+    if let (true, Some(format)) = (case.maintained, case.below) {
+        options.backing = Some((case::BELOW.to_owned(), format.name().to_owned()));
+    }
     match case.format {
         Variant::Plain | Variant::Bitmap => {}
         Variant::LazyRefcounts => options.refcounts = RefcountUpdates::Lazy,
@@ -80,41 +105,55 @@ pub(super) fn record(
             });
         }
     }
-    create(&*files.image, &options).unwrap();
-    let image = open(&files, case).unwrap();
-    image
-        .write_at(&pattern(BASE, 0..case.sectors / 4), 0)
-        .unwrap();
-    image.close().unwrap();
-    let mut start = fresh.to_vec();
-    if case.format == Variant::Bitmap {
-        start = with_bitmap(start, case);
-    } else if version == Version::V3 {
-        start[case.image_start() as usize + 95] = u8::try_from(BITMAPS).unwrap();
-    }
-    let storage = Arc::new(RecordingStorage::new(start.clone()));
-    let log = Some(Arc::clone(&storage));
-    let files = Files::new(
-        Arc::clone(&storage) as Arc<dyn Storage>,
-        case.image_start(),
-        log,
-    );
+    options
+}
+
+/// The files before a workload.
+fn start(case: &Case) -> Contents {
+    let files = Files::new([Vec::new(), Vec::new(), case::below_at_first(case)]);
+    create(&*files.image, &create_options(case)).unwrap();
     let mut image = open(&files, case).unwrap();
-    *image.host.broken.lock().unwrap() = broken;
+    let data = pattern(BASE, 0..case.sectors / 4);
+    image.write_at(&data, 0).unwrap();
+    if case.format == Variant::Bitmap {
+        image
+            .add_bitmap(bitmaps::name(0).as_bytes(), Some(512))
+            .unwrap();
+    }
+    image.close().unwrap();
+    drop(image);
+    let mut start = files.contents();
+    if case.version == Version::V3 {
+        // Also where there are none: then it says whether the disk was changed.
+        start[0][95] = u8::try_from(BITMAPS).unwrap();
+    }
+    start
+}
+
+/// Runs a workload.
+pub(super) fn record(case: &Case, seed: u64) -> Recording {
+    let start = start(case);
+    let files = Files::recorded(start.clone());
+    let journal = files.journal.clone().unwrap();
+    let mut image = open(&files, case).unwrap();
     let mut random = Random(seed);
     let mut ops = Vec::new();
     for writer in (BASE + 1..).take(case.ops) {
-        storage.mark(ops.len() as u64);
+        journal.mark(BEGIN);
         let op = match random.below(6) {
             0 if case.snapshots => change_snapshots(&mut image, &mut random, writer),
-            1 if case.compacts => compact(&mut image, &mut random),
-            0 if case.resizes => resize(&mut image, case, &mut random),
+            1 if case.compacts => maintenance::compact(&mut image, &mut random),
+            4 if case.resizes => resize(&mut image, case, &mut random),
+            2 | 3 if case.maintained => {
+                maintenance::step(&mut image, &files, case, (&mut random, writer))
+            }
             _ => step(&image, case, &mut random, writer),
         };
         ops.push(op);
-        storage.mark(ops.len() as u64);
+        journal.mark(END);
     }
-    (start, ops, storage.events())
+    let events = journal.events();
+    Recording { start, ops, events }
 }
 
 /// The name of a snapshot, which is never an identifier.
@@ -141,7 +180,7 @@ pub(super) fn change_snapshots(image: &mut Qcow2, random: &mut Random, writer: u
         }
         _ => {
             let made = image.create_snapshot(called(writer).as_bytes(), (0, 0));
-            made.map_or(Op::Flush, |_| Op::Snapshot(writer))
+            made.map_or_else(|_| maintenance::refused(image), |_| Op::Snapshot(writer))
         }
     }
 }
@@ -151,8 +190,12 @@ pub(super) fn resize(image: &mut Qcow2, case: &Case, random: &mut Random) -> Op 
     let least = case.sectors / 8;
     let sectors = least + random.below((case.sectors - least + 1) as u64) as usize;
     let size = (sectors * SECTOR) as u64;
-    image.resize(size, Preallocation::Off).unwrap();
-    Op::Resize(sectors)
+    let before = image.size() as usize / SECTOR;
+    // An image with bitmaps keeps its length, as one of version 2 with snapshots does.
+    match image.resize(size, Preallocation::Off) {
+        Ok(()) => Op::Resize(before, sectors),
+        Err(_) => maintenance::refused(image),
+    }
 }
 
 pub(super) fn step(image: &Qcow2, case: &Case, random: &mut Random, writer: u32) -> Op {
