@@ -329,6 +329,33 @@ fn lost_and_wrong_refcounts_are_found_and_mended() {
     }
 }
 
+#[test]
+fn a_refcount_block_that_a_million_entries_lead_to_is_read_once() {
+    let cluster = 2 << 20;
+    let mut bytes = sample_of(CreateOptions {
+        cluster_size: cluster,
+        ..CreateOptions::default()
+    });
+    let table = bytes.len().next_multiple_of(cluster as usize);
+    let block = bytes[cluster as usize..cluster as usize + 8].to_vec();
+    bytes.resize(table, 0);
+    bytes.extend(block.repeat(1 << 20));
+    put(&mut bytes, 48, &(table as u64).to_be_bytes());
+    put(&mut bytes, 56, &4u32.to_be_bytes());
+    let start = Instant::now();
+    for options in [OpenOptions::read_only(), OpenOptions::default()] {
+        // Whether it is refused or not, it does not take long.
+        let _ = open_bytes(bytes.clone(), &options);
+    }
+    for repair in [None, Some(Repair::Leaks), Some(Repair::All)] {
+        let storage = Arc::new(MemoryStorage::new(bytes.clone()));
+        let report = check_storage(storage, repair).unwrap();
+        assert_eq!(report.corruptions == 0, repair == Some(Repair::All));
+    }
+    let time = start.elapsed();
+    assert!(time < Duration::from_secs(5), "{time:?}");
+}
+
 /// The sample with an enabled bitmap of 64 KiB granularity: its directory and its table lie in the
 /// two clusters at the end.
 fn sample_with_bitmap() -> (Vec<u8>, usize) {

@@ -119,22 +119,22 @@ pub(super) fn check_end(host: &Arc<Host>, header: &Header) -> Result<()> {
     let refcounts = Refcounts::load(host, header)?;
     let geometry = &header.geometry;
     let file_len = host.len()?;
-    let mut used_past_end = false;
     let blocks: Vec<_> = refcounts.blocks().collect();
+    let mut bytes = zeroed(geometry.cluster_size());
+    let (mut used_past_end, mut known) = (false, BTreeSet::new());
     for (index, block) in blocks.into_iter().rev() {
-        let first = index as u64 * geometry.block_entries();
-        if HostCluster(first)
-            .plus(geometry.block_entries())
-            .offset(geometry)
-            .0
-            <= file_len
-        {
+        let first = HostCluster(index as u64 * geometry.block_entries());
+        let end = first.plus(geometry.block_entries()).offset(geometry);
+        if end.0 <= file_len || used_past_end {
             break;
         }
-        let mut bytes = zeroed(geometry.cluster_size());
+        // Each block is read once, however many entries lead to it: the file bounds the work.
+        if block.0 >= file_len || !known.insert(block) {
+            continue;
+        }
         host.read(&mut bytes, block, "a refcount block")?;
-        let inside = geometry.clusters(file_len).saturating_sub(first);
-        used_past_end |= (inside..geometry.block_entries())
+        let inside = geometry.clusters(file_len).saturating_sub(first.0);
+        used_past_end = (inside..geometry.block_entries())
             .any(|i| width::get(&bytes, i, geometry.refcount_order()) != 0);
     }
     if !used_past_end {

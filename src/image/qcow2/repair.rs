@@ -73,8 +73,11 @@ fn lower_leaks(host: &Arc<Host>, header: &Header) -> Result<()> {
     let mut refcounts = Refcounts::load(host, header)?;
     let geometry = header.geometry;
     let blocks: Vec<_> = refcounts.blocks().collect();
+    let mut known = BTreeSet::new();
     for (index, block) in blocks {
-        if !block.is_aligned(&geometry) || block.0 >= host.len()? {
+        // In a block that two entries lead to, the counts are those of the first.
+        let usable = block.is_aligned(&geometry) && block.0 < host.len()?;
+        if !usable || !known.insert(block) {
             continue;
         }
         let first = index as u64 * geometry.block_entries();

@@ -230,18 +230,21 @@ pub(super) fn branching() -> Vec<Case> {
 }
 
 /// The cases whose image is committed, rebased and amended, and whose bitmaps are changed. Those
-/// with nothing below them have snapshots; what shows through in a snapshot is not kept by a
-/// commit or a rebase.
+/// with nothing below them have snapshots, and keep their length; what shows through in a snapshot
+/// is not kept by a commit or a rebase.
 pub(super) fn maintained() -> Vec<Case> {
-    let maintained = cases().into_iter().zip(0..).map(|(case, number)| Case {
-        maintained: true,
-        snapshots: case.below.is_none() && case.format != Variant::ExternalData,
-        resizes: number % 2 == 0,
-        below: match case.below {
-            Some(_) if number % 4 == 1 => Some(Format::Qcow2),
-            below => below,
-        },
-        ..case
+    let maintained = cases().into_iter().zip(0..).map(|(case, number)| {
+        let snapshots = case.below.is_none() && case.format != Variant::ExternalData;
+        Case {
+            maintained: true,
+            snapshots,
+            resizes: !snapshots && number % 2 == 0,
+            below: match case.below {
+                Some(_) if number % 4 == 1 => Some(Format::Qcow2),
+                below => below,
+            },
+            ..case
+        }
     });
     maintained.collect()
 }
