@@ -33,8 +33,11 @@ const MAX_EXTENTS: usize = 100_000;
 /// The password of the encrypted seeds.
 pub(crate) const PASSWORD: &str = "secret";
 
-/// What can be done with an image, by name.
-pub(crate) const TARGETS: [(&str, fn(&[u8]) -> Result<()>); 4] = [
+/// Something that can be done with an image, and its name.
+pub(crate) type Target = (&'static str, fn(&[u8]) -> Result<()>);
+
+/// All that can be done with one.
+pub(crate) const TARGETS: [Target; 4] = [
     ("open", open),
     ("read", read),
     ("check", check),

@@ -332,10 +332,14 @@ fn lost_and_wrong_refcounts_are_found_and_mended() {
 #[test]
 fn a_refcount_block_that_a_million_entries_lead_to_is_read_once() {
     let cluster = 2 << 20;
-    let mut bytes = sample_of(CreateOptions {
+    let storage = MemoryStorage::new(Vec::new());
+    let options = CreateOptions {
+        size: 1 << 20,
         cluster_size: cluster,
         ..CreateOptions::default()
-    });
+    };
+    create(&storage, &options).unwrap();
+    let mut bytes = storage.to_vec();
     let table = bytes.len().next_multiple_of(cluster as usize);
     let block = bytes[cluster as usize..cluster as usize + 8].to_vec();
     bytes.resize(table, 0);
