@@ -52,6 +52,9 @@ fn looking_on() -> Outcome {
     }
     // What a stopped guest has written stays as it is, whoever looks on.
     signal(&guest, "-STOP");
+    while !is_stopped(&guest) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let before = sha256(&disk);
     for command in COMMANDS {
         let output = look(&[command, &["-U"]].concat());
@@ -62,6 +65,16 @@ fn looking_on() -> Outcome {
     guest.kill();
     check(&disk, Allow::Leaks);
     Ok(())
+}
+
+/// Whether each thread has stopped: a signal reaches one on its way out of a write only after it.
+fn is_stopped(guest: &Session) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", guest.id())).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 fn signal(guest: &Session, signal: &str) {
