@@ -19,15 +19,17 @@ const ADDRESS_SPACE: &str = "--as=805306368";
 const MAX_DATA: u64 = 64 << 20;
 /// Longer than this is a hang, however busy the host is.
 const HANG: Duration = Duration::from_secs(60);
-/// What the loader and Rust's library open themselves: libraries, the limits of the control group
-/// for the number of threads, and what a process is told about itself.
-const OF_THE_SYSTEM: [&str; 7] = [
+/// What the loader and the libraries open themselves: libraries, the limits of the control group for
+/// the number of threads, what a process is told about itself, and what malloc asks before it gives
+/// memory of a thread back.
+const OF_THE_SYSTEM: [&str; 8] = [
     "/etc/ld.so.cache",
     "/etc/ld.so.preload",
     "/lib/",
     "/lib64/",
     "/usr/lib/",
     "/proc/self/",
+    "/proc/sys/vm/overcommit_memory",
     "/sys/fs/cgroup/",
 ];
 /// Of the length of the names in the seeds, which they replace.
