@@ -33,8 +33,6 @@ pub struct ConvertOptions {
     pub level: Level,
     /// What the target is like before.
     pub target: TargetContents,
-    /// Where in the target the source goes, in bytes.
-    pub offset: u64,
     /// So many threads work at it, at least one.
     pub threads: usize,
     /// In which order a target that has no order of its own is written.
@@ -76,8 +74,9 @@ impl ConvertOptions {
         let own = extent.depth == 0 && extent.kind != ExtentKind::Unallocated;
         match (self.target, extent.kind.reads_zero()) {
             (TargetContents::Backed, _) if !own => Action::Skip,
-            (TargetContents::New, true) if self.sparse > 0 => Action::Skip,
-            (TargetContents::New, _) | (_, false) => Action::Copy,
+            (_, true) if self.sparse == 0 => Action::Copy,
+            (_, false) => Action::Copy,
+            (TargetContents::New, true) => Action::Skip,
             (TargetContents::Existing | TargetContents::Backed, true) => Action::Zero,
         }
     }
@@ -99,7 +98,6 @@ impl Default for ConvertOptions {
             storing: Storing::Plain,
             level: Level::Default,
             target: TargetContents::New,
-            offset: 0,
             threads: pipeline::usual_threads(),
             order: WriteOrder::Disk,
         }
@@ -116,20 +114,12 @@ pub fn convert(
     if !options.sparse.is_multiple_of(SECTOR) {
         return Err(invalid("the sparse size is not a multiple of 512"));
     }
-    if target.size() < options.offset.saturating_add(source.size()) {
+    if target.size() < source.size() {
         return Err(invalid("the target is smaller than the source"));
     }
     match (options.storing, target.as_qcow2()) {
         (Storing::Plain, _) => copy_plain(source, target, options, progress)?,
-        (Storing::Compressed, Some(qcow2)) => {
-            if !options
-                .offset
-                .is_multiple_of(qcow2.geometry().cluster_size())
-            {
-                return Err(invalid("compressed data has to start with a cluster"));
-            }
-            copy_compressed(source, qcow2, options, progress)?;
-        }
+        (Storing::Compressed, Some(qcow2)) => copy_compressed(source, qcow2, options, progress)?,
         (Storing::Compressed, None) => {
             return Err(invalid("only qcow2 images can hold compressed data"));
         }
@@ -242,8 +232,7 @@ impl<'a> Survey<'a> {
     fn next(&mut self) -> Result<Option<Window>> {
         while self.done.position < self.source.size() {
             let start = self.done.position - self.done.position % self.unit;
-            let place = self.options.offset + start;
-            let end = start + self.window - place % self.window;
+            let end = start + self.window - start % self.window;
             let ranges = self.gather(end.min(self.source.size()))?;
             self.done.copied += ranges
                 .iter()
@@ -304,10 +293,7 @@ impl<'a> Survey<'a> {
             return Ok(());
         }
         self.run.1 = whole;
-        let place = self.options.offset + at;
-        let made = self
-            .target
-            .write_zeroes(place, whole - at, ZeroMode::MayUnmap);
+        let made = self.target.write_zeroes(at, whole - at, ZeroMode::MayUnmap);
         made.map_err(|e| from(e, self.target))
     }
 }
@@ -386,11 +372,7 @@ impl PlainCopy<'_> {
             let start = range.start - window.start;
             let (_, data) = buf.split_at(buffer_len(start));
             let data = data.split_at(buffer_len(range.end - range.start)).0;
-            found.push((
-                data,
-                self.options.offset + range.start,
-                runs(data, self.sparse),
-            ));
+            found.push((data, range.start, runs(data, self.sparse)));
         }
         let in_turn = self.target.as_qcow2().is_some() && self.options.order == WriteOrder::Disk;
         let turn = in_turn.then_some(turn);
@@ -431,9 +413,7 @@ fn copy_plain(
     // What an encrypted cluster holds is not zeros until zeros are encrypted.
     let unit = encrypted.map_or(1, |qcow2| qcow2.geometry().cluster_size());
     let reserving = qcow2.filter(|qcow2| {
-        options.target == TargetContents::New
-            && options.offset.is_multiple_of(unit)
-            && !qcow2.geometry().has_extended_l2()
+        options.target == TargetContents::New && !qcow2.geometry().has_extended_l2()
     });
     let unit = if reserving.is_some() { unit } else { 1 };
     let copy = PlainCopy {
@@ -479,8 +459,8 @@ fn copy_compressed(
                 let len = (range.end - range.start).next_multiple_of(cluster);
                 let data = data.split_at(buffer_len(len)).0;
                 for (data, number) in data.chunks(buffer_len(cluster)).zip(0..) {
-                    let place = options.offset + range.start + number * cluster;
-                    found.push((place, data, Stored::of(data, compressor)));
+                    let place = range.start + number * cluster;
+                    found.push((place, data, Stored::of(data, options.sparse, compressor)));
                 }
             }
             turn.wait();
@@ -527,8 +507,9 @@ enum Stored {
 }
 
 impl Stored {
-    fn of(data: &[u8], compressor: &mut Compressor) -> Self {
-        if is_zero(data) {
+    /// Zeros are stored like anything else where `sparse` is 0.
+    fn of(data: &[u8], sparse: u64, compressor: &mut Compressor) -> Self {
+        if sparse > 0 && is_zero(data) {
             return Self::Nothing;
         }
         compressor.compress(data).map_or(Self::Plain, Self::Stream)

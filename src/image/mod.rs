@@ -34,6 +34,7 @@ pub mod explain;
 mod extent;
 mod fields;
 pub mod info;
+pub mod joined;
 pub mod live;
 mod luks;
 pub mod measure;

@@ -7,6 +7,7 @@
 
 mod attacks;
 mod bitmaps;
+mod commands;
 mod compact;
 mod concurrency;
 mod degraded;

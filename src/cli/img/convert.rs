@@ -14,7 +14,7 @@ use super::progress::Progress;
 use super::source::Source;
 use super::{cache_mode, qemu_text, size};
 use crate::image::convert::{ConvertOptions, Storing, TargetContents, WriteOrder, convert};
-use crate::image::pipeline::Done;
+use crate::image::joined::Joined;
 use crate::image::qcow2::Level;
 use crate::image::qcow2::bitmaps::NamedBits;
 use crate::image::salvage::{Report, Salvaged};
@@ -110,36 +110,24 @@ impl Convert {
         let Some((target, sources)) = self.files.split_last() else {
             return Err("Must specify image file name".into());
         };
-        self.check(sources.len(), program)?;
+        self.check(sources.len())?;
         self.check_source_cache()?;
         let sources = self.open_sources(sources, program)?;
         let bitmaps = self.bitmaps_of(&sources, program)?;
-        let size = sources.iter().map(|source| source.size()).sum();
-        let place = self.target(target, size, program)?;
+        let source = Joined::of(sources)?;
+        let place = self.target(target, source.size(), program)?;
         let target = place.open()?;
         if self.bitmaps && target.format() != Format::Qcow2 {
             let format = target.format();
             return Err(format!("Format driver '{format}' does not support bitmaps").into());
         }
-        if target.size() < size {
+        if target.size() < source.size() {
             return Err("output file is smaller than input file".into());
         }
-        let mut options = self.options(target.backing().is_some());
-        let progress = Progress::new(self.progress && !self.quiet, size, program);
+        let options = self.options(target.backing().is_some());
+        let progress = Progress::new(self.progress && !self.quiet, source.size(), program);
         let mut progress = progress.limited(self.rate_limit);
-        let mut before = Done::default();
-        for source in sources {
-            let mut last = before;
-            convert(&*source, &*target, options, &mut |done| {
-                last = Done {
-                    position: before.position + done.position,
-                    copied: before.copied + done.copied,
-                };
-                progress.at(last);
-            })?;
-            before = last;
-            options.offset += source.size();
-        }
+        convert(&*source, &*target, options, &mut |done| progress.at(done))?;
         progress.end();
         if !bitmaps.is_empty() {
             // The image is opened, and locked, again.
@@ -195,7 +183,7 @@ impl Convert {
         cache_mode::mode(mode).map(|_| ()).map_err(invalid)
     }
 
-    fn check(&self, sources: usize, program: Program) -> Result<(), String> {
+    fn check(&self, sources: usize) -> Result<(), String> {
         let why = if self.copy_range && self.compress {
             "Cannot enable copy offloading when -c is used"
         } else if self.copy_range && self.sparse.is_some() {
@@ -208,12 +196,8 @@ impl Convert {
             "--target-image-opts requires use of -n flag"
         } else if self.target_image_opts && self.target_format.is_some() {
             "--target-image-opts and -O are mutually exclusive"
-        } else if self.no_create && !self.options.is_empty() && program.is_qemu() {
-            eprintln!(
-                "{}: -o has no effect when skipping image creation",
-                program.name()
-            );
-            return Ok(());
+        } else if self.no_create && !self.options.is_empty() {
+            "-o has no effect when skipping image creation"
         } else if self.target_is_zero && !self.no_create {
             "--target-is-zero requires use of -n flag"
         } else if self.target_is_zero && self.backing.is_some() {
@@ -343,7 +327,6 @@ impl Convert {
                 true => WriteOrder::Any,
                 false => WriteOrder::Disk,
             },
-            ..default
         }
     }
 }

@@ -149,7 +149,9 @@ impl Node {
             },
             "filename" => self.path = Some(PathBuf::from(value)),
             "encrypt.key-secret" | "key-secret" => {
-                options.secrets = secrets.get(value)?.clone().into();
+                if let Some(secret) = secrets.to_open(value)? {
+                    options.secrets = secret.clone().into();
+                }
             }
             "data-file.driver" if value == "file" => {}
             "data-file.filename" => options.data_file = Some(PathBuf::from(value)),

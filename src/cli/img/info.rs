@@ -44,7 +44,7 @@ pub(super) enum Output {
 
 impl Info {
     pub(super) fn run(self, program: Program) -> Outcome {
-        let source = self.opening.reading(&self.file, self.format, program)?;
+        let source = self.opening.describing(&self.file, self.format, program)?;
         let images = match self.backing_chain {
             true => chain(&source.path, &source.options),
             false => info(&source.path, &source.options).map(|facts| vec![facts]),

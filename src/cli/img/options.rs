@@ -61,6 +61,8 @@ pub(super) struct Opening {
 pub(super) enum Use {
     /// It is read.
     Read,
+    /// It is looked at, and nothing of its contents is read.
+    Describe,
     /// It is changed: never shared, also with `-U`.
     Change,
 }
@@ -74,6 +76,16 @@ impl Opening {
         program: Program,
     ) -> Result<Source, Box<dyn Error>> {
         self.source(name, format, Use::Read, program)
+    }
+
+    /// The image that `name` means, to tell what it is.
+    pub(super) fn describing(
+        &self,
+        name: &Path,
+        format: Option<Format>,
+        program: Program,
+    ) -> Result<Source, Box<dyn Error>> {
+        self.source(name, format, Use::Describe, program)
     }
 
     /// The image that `name` means, to be changed.
@@ -123,7 +135,10 @@ impl Opening {
         program: Program,
     ) -> Result<Source, Box<dyn Error>> {
         let options = self.options_for(purpose, format, program)?;
-        let secrets = self.named_secrets()?;
+        let mut secrets = self.named_secrets()?;
+        if purpose == Use::Describe {
+            secrets = secrets.unneeded();
+        }
         if !self.image_opts {
             return Source::named(name, options, &secrets, program);
         }
@@ -158,8 +173,8 @@ impl Opening {
     ) -> Result<OpenOptions, Box<dyn Error>> {
         let mut options = self.options(program)?;
         options.format = format;
-        options.read_only = purpose == Use::Read;
-        if self.share && purpose == Use::Read {
+        options.read_only = purpose != Use::Change;
+        if self.share && options.read_only {
             options.sharing = Sharing::Everything;
         }
         Ok(options)

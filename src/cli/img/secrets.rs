@@ -10,6 +10,17 @@ use crate::image::Secret;
 #[derive(Debug, Clone, Default)]
 pub(super) struct NamedSecrets {
     secrets: Vec<(String, Secret)>,
+    undefined: Undefined,
+}
+
+/// What becomes of a name that no `--object` defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Undefined {
+    /// It is an error.
+    #[default]
+    Refused,
+    /// There is no password: nothing is decrypted.
+    Ignored,
 }
 
 impl NamedSecrets {
@@ -18,7 +29,24 @@ impl NamedSecrets {
         let secrets = objects.iter().map(|object| secret(object));
         Ok(Self {
             secrets: secrets.collect::<Result<_, _>>()?,
+            undefined: Undefined::Refused,
         })
+    }
+
+    /// The same for who only looks at headers, and needs no password.
+    pub(super) fn unneeded(self) -> Self {
+        Self {
+            undefined: Undefined::Ignored,
+            ..self
+        }
+    }
+
+    /// The secret called `name` that opens an image, if it is needed.
+    pub(super) fn to_open(&self, name: &str) -> Result<Option<&Secret>, String> {
+        match (self.get(name), self.undefined) {
+            (Err(_), Undefined::Ignored) => Ok(None),
+            (found, _) => found.map(Some),
+        }
     }
 
     /// The secret called `name`.
@@ -98,6 +126,8 @@ mod tests {
         assert_eq!(secrets.get("a"), Ok(&Secret::new("one")));
         assert_eq!(secrets.get("b"), Ok(&Secret::new("two")));
         assert!(secrets.get("c").is_err());
+        assert!(secrets.to_open("c").is_err());
+        assert_eq!(secrets.unneeded().to_open("c"), Ok(None));
         assert!(NamedSecrets::parse(&["secret,data=x".to_owned()]).is_err());
     }
 }

@@ -1,0 +1,121 @@
+//! What options of `cowbox img` do that only show from the command line, and that QEMU's tools
+//! accept the result. Needs qemu-img and qemu-io (Debian: qemu-utils).
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::scratch::{Random, Scratch};
+
+const COWBOX: &str = env!("CARGO_BIN_EXE_cowbox");
+
+fn run(program: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    if program == COWBOX {
+        command.arg("img");
+    }
+    let output = command.args(args).output();
+    output.unwrap_or_else(|e| panic!("{program}: {e}; install qemu-utils"))
+}
+
+/// Runs it; it must succeed.
+fn does(program: &str, args: &[&str]) -> String {
+    let output = run(program, args);
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `cowbox img`; it must fail and say `what`.
+fn refuses(args: &[&str], what: &str) {
+    let output = run(COWBOX, args);
+    assert!(!output.status.success(), "{args:?} succeeded");
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains(what), "{errors:?} does not say {what:?}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn compressed_copies_join_sources_that_end_inside_a_cluster() {
+    let scratch = Scratch::new("join");
+    let [first, second, third] = ["1", "2", "3"].map(|name| scratch.path(name));
+    let [joined, back] = ["joined", "back"].map(|name| scratch.path(name));
+    let mut expected = Vec::new();
+    for (file, kib) in [(&first, 1023), (&second, 1), (&third, 700)] {
+        let mut disk = Random(kib).bytes(kib as usize * 1024);
+        // Compressible in part, and zeros on both sides of the seam.
+        disk[..512].fill(0);
+        let half = disk.len() / 2;
+        disk[half..].fill(7);
+        std::fs::write(file, &disk).unwrap();
+        expected.extend(disk);
+    }
+    let sources = [text(&first), text(&second), text(&third), text(&joined)];
+    let make = ["convert", "-c", "-f", "raw", "-O", "qcow2"];
+    does(COWBOX, &[&make[..], &sources].concat());
+    does("qemu-img", &["check", "-q", text(&joined)]);
+    does(
+        "qemu-img",
+        &["convert", "-O", "raw", text(&joined), text(&back)],
+    );
+    assert!(std::fs::read(&back).unwrap() == expected);
+}
+
+#[test]
+fn zeros_are_stored_compressed_too_where_none_are_to_be_left_out() {
+    let scratch = Scratch::new("stored-zeros");
+    let [source, copy] = ["source", "copy"].map(|name| scratch.path(name));
+    does(COWBOX, &["create", "-f", "qcow2", text(&source), "1M"]);
+    let all = [
+        "convert",
+        "-c",
+        "-S",
+        "0",
+        "-O",
+        "qcow2",
+        text(&source),
+        text(&copy),
+    ];
+    does(COWBOX, &all);
+    let map = does("qemu-img", &["map", "--output=json", text(&copy)]);
+    let one = "\"start\": 0, \"length\": 1048576, \"depth\": 0, \"present\": true";
+    assert!(map.contains(one), "{map}");
+    let ignored = [
+        "convert",
+        "-n",
+        "-o",
+        "compat=0.10",
+        "-O",
+        "qcow2",
+        text(&source),
+        text(&copy),
+    ];
+    refuses(&ignored, "-o has no effect");
+}
+
+#[test]
+fn telling_what_an_encrypted_image_is_takes_no_password() {
+    let scratch = Scratch::new("no-password");
+    let file = scratch.path("image");
+    let make = [
+        "create",
+        "-f",
+        "qcow2",
+        "--object",
+        "secret,id=s,data=x",
+        "-o",
+    ];
+    let how = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+    does(COWBOX, &[&make[..], &[how, text(&file), "1M"]].concat());
+    let with = format!(
+        "driver=qcow2,file.filename={},encrypt.key-secret=none",
+        text(&file)
+    );
+    let told = does(COWBOX, &["info", "--image-opts", &with]);
+    assert!(told.contains("cipher alg: aes-256"), "{told}");
+    refuses(
+        &["compare", "--image-opts", &with, &with],
+        "No secret with id 'none'",
+    );
+}
