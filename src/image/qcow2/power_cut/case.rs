@@ -229,6 +229,18 @@ pub(super) fn branching() -> Vec<Case> {
     with_snapshots.into_iter().filter(can_have).collect()
 }
 
+/// The cases of version 3 in which snapshots are made, applied and deleted while the disk changes
+/// its length: version 2 does not say how long the disk of a snapshot is.
+pub(super) fn branching_and_resizing() -> Vec<Case> {
+    let of_version_3 = |case: &Case| case.version == Version::V3;
+    let with_resizes = |case| Case {
+        resizes: true,
+        ..case
+    };
+    let branching = branching().into_iter().filter(of_version_3);
+    branching.map(with_resizes).collect()
+}
+
 /// The cases whose image is committed, rebased and amended, and whose bitmaps are changed. Those
 /// with nothing below them have snapshots, and keep their length; what shows through in a snapshot
 /// is not kept by a commit or a rebase.

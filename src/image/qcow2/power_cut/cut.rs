@@ -172,6 +172,7 @@ pub(super) fn explore(
     let mut found = Found::default();
     let (mut now, mut what) = (0, String::new());
     let mut between = false;
+    let judges_punches = switch.is_none_or(Switch::is_about_punching);
     for (file, event) in events {
         match event {
             Event::Mark(text) if text == BEGIN => {
@@ -190,7 +191,7 @@ pub(super) fn explore(
             Event::Flush => replay.flush(*file, &std::mem::take(&mut what), &ops[now]),
             event => {
                 let judged = match event {
-                    Event::Discard(at, len) if *file == IMAGE => {
+                    Event::Discard(at, len) if *file == IMAGE && judges_punches => {
                         judge_punch(&replay.durable[IMAGE], *at..at + len)
                     }
                     _ => Ok(()),

@@ -28,15 +28,33 @@ pub(super) struct Allowed {
     /// What it saw at the last flush, and everything since.
     after_cut: Disk,
     /// What it would see instead if the snapshot being applied were in force.
-    applied: Option<Disk>,
+    applied: Option<Held>,
     /// How many sectors the disk has: one of these.
     sectors: Vec<usize>,
     /// How many sectors it always had: bitmaps know nothing of what comes back behind them.
     always: usize,
     /// What the snapshots hold, and whether each must be there.
-    snapshots: BTreeMap<u32, (Disk, bool)>,
+    snapshots: BTreeMap<u32, (Held, bool)>,
     /// What the bitmaps are: one of these.
     bitmaps: Vec<Bitmaps>,
+}
+
+/// What a snapshot holds.
+#[derive(Clone)]
+struct Held {
+    disk: Disk,
+    /// How many sectors its disk has.
+    sectors: usize,
+}
+
+impl Held {
+    /// What is wrong with `disk`, which is to be this one.
+    fn judge(&self, disk: &[u8]) -> Result<(), String> {
+        match disk.len() == self.sectors * SECTOR {
+            true => holds(disk, &self.disk),
+            false => Err(format!("the disk is {} bytes long", disk.len())),
+        }
+    }
 }
 
 impl Allowed {
@@ -69,7 +87,11 @@ impl Allowed {
             Op::Discard(range) => self.change(range, |now| now.push(0)),
             Op::Flush | Op::Maintain(_) => {}
             Op::Snapshot(name) => {
-                self.snapshots.insert(*name, (self.now.clone(), false));
+                let held = Held {
+                    disk: self.now.clone(),
+                    sectors: self.sectors[0],
+                };
+                self.snapshots.insert(*name, (held, false));
             }
             Op::Apply(name) => self.applied = Some(self.snapshots[name].0.clone()),
             Op::Delete(name) => self.snapshots.get_mut(name).unwrap().1 = false,
@@ -98,7 +120,10 @@ impl Allowed {
             Op::Flush | Op::Maintain(_) => {}
             Op::Snapshot(name) => self.snapshots.get_mut(name).unwrap().1 = true,
             Op::Apply(name) => {
-                self.now.clone_from(&self.snapshots[name].0);
+                let Held { disk, sectors } = &self.snapshots[name].0;
+                self.now.clone_from(disk);
+                self.sectors = vec![*sectors];
+                self.always = self.always.min(*sectors);
                 self.applied = None;
             }
             Op::Delete(name) => {
@@ -117,16 +142,17 @@ impl Allowed {
 
     /// What is wrong with `disk`.
     fn judge(&self, disk: &[u8], unchanged: bool) -> Result<(), String> {
-        if !self.sectors.contains(&(disk.len() / SECTOR)) {
-            return Err(format!("the disk is {} bytes long", disk.len()));
-        }
         let usual = if unchanged {
             &self.first
         } else {
             &self.after_cut
         };
-        match (holds(disk, usual), &self.applied) {
-            (Err(why), Some(applied)) => holds(disk, applied).map_err(|e| format!("{why}; {e}")),
+        let judged = match self.sectors.contains(&(disk.len() / SECTOR)) {
+            true => holds(disk, usual),
+            false => Err(format!("the disk is {} bytes long", disk.len())),
+        };
+        match (judged, &self.applied) {
+            (Err(why), Some(applied)) => applied.judge(disk).map_err(|e| format!("{why}; {e}")),
             (judged, _) => judged,
         }
     }
@@ -152,7 +178,8 @@ pub(super) fn judge(state: Contents, case: &Case, allowed: &Allowed) -> Result<(
     allowed.judge(&disk, bare && header.autoclear & BITMAPS != 0)?;
     let mut bitmaps = allowed.bitmaps.iter();
     let judged = bitmaps.try_fold(String::new(), |_, expected| {
-        match bitmaps::judge(&image, &disk[..allowed.always * SECTOR], expected) {
+        let always = disk.len().min(allowed.always * SECTOR);
+        match bitmaps::judge(&image, &disk[..always], expected) {
             Ok(()) => Err(()),
             Err(why) => Ok(why),
         }
@@ -189,7 +216,8 @@ fn judge_snapshots(
         let shown = parameters(files, case, &header, Writing::Refused)
             .and_then(|with| Qcow2::open(Arc::clone(&files.image), header, with));
         let shown = shown.map_err(|e| format!("snapshot {name}: {e}"))?;
-        holds(&read(&shown)?, contents).map_err(|e| format!("snapshot {name}: {e}"))?;
+        let judged = contents.judge(&read(&shown)?);
+        judged.map_err(|e| format!("snapshot {name}: {e}"))?;
     }
     Ok(())
 }
