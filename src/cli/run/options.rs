@@ -11,7 +11,7 @@ use regex::bytes::Regex;
 use super::boot::BootOrder;
 use super::disk::DiskOption;
 use super::ending::Ending;
-use super::script::Script;
+use super::script::{self, Script};
 use super::serial::SerialTarget;
 use super::session::{ClockMode, Display, Session};
 use super::values;
@@ -110,7 +110,7 @@ pub(in crate::cli) struct Run {
     print_hash: bool,
 
     /// Wait until the serial line says this; then send the text of the next --send
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = script::pattern)]
     expect: Vec<Regex>,
 
     /// What to type after the --expect before it (escapes: \n \r \t \e \\ \xHH)

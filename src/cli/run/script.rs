@@ -6,10 +6,15 @@
 
 use std::collections::VecDeque;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 /// How much unmatched output is kept, in bytes.
 const KEPT: usize = 1 << 16;
+
+/// What a step waits for: bytes, so that `\d` and its like mean those of ASCII.
+pub(super) fn pattern(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).unicode(false).build()
+}
 
 /// The steps that are left, and the output that they look at.
 #[derive(Debug, Default)]
@@ -54,11 +59,19 @@ mod tests {
 
     #[test]
     fn steps_are_taken_in_order_and_never_match_old_output() {
-        let step = |p: &str, t: &str| (Regex::new(p).unwrap(), t.as_bytes().to_vec());
+        let step = |p: &str, t: &str| (pattern(p).unwrap(), t.as_bytes().to_vec());
         let mut script = Script::new([step("login: ", "root\n"), step("# ", "ls\n")]);
         assert_eq!(script.feed(b"# log"), b"");
         assert_eq!(script.feed(b"in: "), b"root\n");
         assert_eq!(script.feed(b"~ # "), b"ls\n");
         assert_eq!(script.feed(b"login: # "), b"");
+    }
+
+    #[test]
+    fn patterns_match_bytes_that_are_no_text() {
+        let found = |text: &str, output: &[u8]| pattern(text).unwrap().is_match(output);
+        assert!(found(r"(?i)^LOGIN.\d+\w", b"login\xff42x"));
+        assert!(found("é", "café".as_bytes()));
+        assert!(!found(r"\d", "٣".as_bytes()));
     }
 }

@@ -4,11 +4,9 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use regex::bytes::Regex;
-
 use super::ending::Ending;
 use super::pace::{Pace, Pacing};
-use super::script::Script;
+use super::script::{self, Script};
 use super::serial::{SerialPort, SerialTarget};
 use super::signals::Signals;
 use crate::cli::console::{Decoder, HELP, Input, Painter, Prefix, RawTerminal, Typed};
@@ -236,7 +234,7 @@ impl Session {
         prompt: &str,
         text: &str,
     ) -> Result<Self, regex::Error> {
-        let step = (Regex::new(prompt)?, text.as_bytes().to_vec());
+        let step = (script::pattern(prompt)?, text.as_bytes().to_vec());
         Ok(self.with_script(Script::new([step])))
     }
 

@@ -203,13 +203,17 @@ fn loop_handler(instruction: &Instruction) -> Option<Handler> {
             }
         };
     }
-    let name = format!("{:?}", instruction.code());
-    let counter = if name.ends_with("_RCX") {
-        64
-    } else if name.ends_with("_ECX") {
-        32
-    } else {
-        16
+    use Code::{
+        Loop_rel8_16_CX, Loop_rel8_16_RCX, Loop_rel8_32_CX, Loop_rel8_64_RCX, Loope_rel8_16_CX,
+        Loope_rel8_16_RCX, Loope_rel8_32_CX, Loope_rel8_64_RCX, Loopne_rel8_16_CX,
+        Loopne_rel8_16_RCX, Loopne_rel8_32_CX, Loopne_rel8_64_RCX,
+    };
+    let counter = match instruction.code() {
+        Loop_rel8_16_CX | Loop_rel8_32_CX | Loope_rel8_16_CX | Loope_rel8_32_CX
+        | Loopne_rel8_16_CX | Loopne_rel8_32_CX => 16,
+        Loop_rel8_64_RCX | Loop_rel8_16_RCX | Loope_rel8_64_RCX | Loope_rel8_16_RCX
+        | Loopne_rel8_64_RCX | Loopne_rel8_16_RCX => 64,
+        _ => 32,
     };
     let handler: Handler = match (instruction.mnemonic(), counter) {
         (Mnemonic::Loop | Mnemonic::Loope | Mnemonic::Loopne, 16) => by_sizes!(loop_while, u16),
