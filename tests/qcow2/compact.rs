@@ -2,30 +2,15 @@
 //! file gets shorter.
 
 use std::path::Path;
-use std::process::Command;
 
 use cowbox::image::qcow2::Qcow2;
 use cowbox::image::qcow2::compact::{Compacted, Zeros};
 use cowbox::image::{self, ErrorKind, Image, OpenOptions, Secret};
 
+use crate::programs::{qemu, text};
 use crate::scratch::Scratch;
 
 const SECRET: &str = "secret,id=s,data=pass";
-
-fn qemu(program: &str, args: &[&str]) -> String {
-    for attempt in 0.. {
-        let output = Command::new(program).args(args).output();
-        let output = output.unwrap_or_else(|e| panic!("{program}: {e}; install qemu-utils"));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() {
-            return String::from_utf8_lossy(&output.stdout).into_owned();
-        }
-        let locked = errors.contains("Failed to get") && attempt < 200;
-        assert!(locked, "{program} {args:?}: {errors}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    String::new()
-}
 
 fn io(image: &str, commands: &[&str]) {
     let commands = commands.iter().flat_map(|command| ["-c", command]);
@@ -33,10 +18,6 @@ fn io(image: &str, commands: &[&str]) {
     args.extend(commands);
     args.push(image);
     qemu("qemu-io", &args);
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Tries again while a process that another test has just started still holds a file of ours.

@@ -2,11 +2,12 @@
 //! the command line and against QEMU's tools. Needs qemu-img and qemu-io (Debian: qemu-utils).
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use cowbox::image::{self, OpenOptions};
 
+use crate::programs::{COWBOX, run, text};
 use crate::scratch::{Random, Scratch};
 
 const SECRET: &str = "secret,id=s,data=geheim";
@@ -23,16 +24,11 @@ enum Tool {
 
 impl Tool {
     fn run(self, args: &[&str]) -> Output {
-        let mut command = match self {
-            Self::Ours => Command::new(env!("CARGO_BIN_EXE_cowbox")),
-            Self::Img => Command::new("qemu-img"),
-            Self::Io => Command::new("qemu-io"),
-        };
-        if matches!(self, Self::Ours) {
-            command.arg("img");
+        match self {
+            Self::Ours => run(COWBOX, &[&["img"], args].concat()),
+            Self::Img => run("qemu-img", args),
+            Self::Io => run("qemu-io", args),
         }
-        let output = command.args(args).output();
-        output.unwrap_or_else(|e| panic!("{self:?}: {e}; install qemu-utils"))
     }
 
     /// Runs it; it must succeed.
@@ -51,10 +47,6 @@ impl Tool {
         assert!(!output.status.success(), "{self:?} {args:?} succeeded");
         assert!(errors.contains(what), "{errors:?} does not say {what:?}");
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn luks(path: &Path, secret: &str) -> String {

@@ -1,7 +1,8 @@
 //! QEMU's programs and our own, run as a user runs them, and our library beside them.
 //!
 //! All of it is patient with locks: a program that another test is just starting holds the files
-//! of this process, and their locks, until it has become that program.
+//! of this process, and their locks, until it has become that program. And with qemu-img, which
+//! gives up making a LUKS header when a busy host does not let it measure its own speed.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,7 +14,7 @@ use cowbox::image::qcow2::Qcow2;
 use cowbox::image::qcow2::create::CreateOptions;
 use cowbox::image::{self, ErrorKind, Format, Image, OpenOptions};
 
-/// How often something is tried that meets a lock, 10 ms apart.
+/// How often something is tried that is hindered for a moment, 10 ms apart.
 const ATTEMPTS: usize = 500;
 
 /// Our binary.
@@ -21,9 +22,10 @@ pub(crate) const COWBOX: &str = env!("CARGO_BIN_EXE_cowbox");
 
 /// Runs a program to its end, however it ends.
 pub(crate) fn run<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Output {
-    let locked = |output: &Output| {
+    let hindered = |output: &Output| {
         let errors = String::from_utf8_lossy(&output.stderr);
-        !output.status.success() && (errors.contains(" lock") || errors.contains("in use"))
+        let hindrances = [" lock", "in use", "accurate CPU usage"];
+        !output.status.success() && hindrances.iter().any(|words| errors.contains(words))
     };
     let once = || {
         let output = Command::new(program).args(args).output();
@@ -31,7 +33,7 @@ pub(crate) fn run<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Output {
     };
     for _ in 0..ATTEMPTS {
         let output = once();
-        if !locked(&output) {
+        if !hindered(&output) {
             return output;
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -206,7 +206,9 @@ impl Mapping {
             (true, _) if !geometry.has_zero_clusters() => {
                 corrupt("is a zero cluster, which version 2 does not have")
             }
-            (true, kept) => Ok(Self::Zero { kept }),
+            (true, kept) => Ok(Self::Zero {
+                kept: kept.filter(|(host, _)| host.0 != 0),
+            }),
             (false, None) => Ok(Self::Unallocated),
             (false, Some((host, copied))) => Ok(Self::Data { host, copied }),
         }

@@ -222,7 +222,7 @@ impl Server {
         let named = place.named(PASSWORD);
         for _ in 0..500 {
             let server = Command::new("qemu-nbd")
-                .args(["-r", "-t", "-B", bitmap, "-k", text(socket)])
+                .args(["-r", "-t", "-e", "2", "-B", bitmap, "-k", text(socket)])
                 .args(&named)
                 .stderr(Stdio::null())
                 .spawn();

@@ -176,15 +176,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Compressed writes come last: qemu-img 7.2 loses track of a cluster that the same process
+    /// has freed and compresses into.
     fn requests(&mut self, random: &mut Random) -> Step {
-        let requests = (0..12).map(|_| self.request(random));
-        Step::Requests(requests.collect())
+        let mut requests: Vec<_> = (0..10).map(|_| self.request(random)).collect();
+        requests.extend((0..6).filter_map(|_| self.compressed(random)));
+        Step::Requests(requests)
     }
 
     fn request(&mut self, random: &mut Random) -> Request {
-        if let Some(request) = self.compressed(random) {
-            return request;
-        }
         let (at, len) = self.range(random);
         let request = match random.below(10) {
             0 => Request::Zero {
@@ -212,7 +212,7 @@ impl Work<'_> {
     /// A compressed write of a cluster in which nothing has been written: QEMU refuses others.
     fn compressed(&mut self, random: &mut Random) -> Option<Request> {
         let (size, cluster) = (self.configuration.size, self.configuration.cluster_size);
-        if self.compressed_left == 0 || random.below(3) > 0 {
+        if self.compressed_left == 0 {
             return None;
         }
         let at = random.below(size.div_ceil(cluster)) * cluster;
