@@ -4,6 +4,7 @@
 //! may document more. Called as `qemu-img` or `qemu-io`, the program is that one: see
 //! [`program`].
 
+mod chosen;
 pub mod console;
 mod demo;
 mod img;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use chosen::Chosen;
 use program::Program;
 
 /// A small PC with copy-on-write qcow2 disks.
@@ -38,11 +40,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Boot the built-in demo guest.
-    Demo(demo::Demo),
+    Demo(Chosen<demo::Demo>),
     /// Start a machine from disks or a kernel.
-    Run(Box<run::Run>),
+    Run(Box<Chosen<run::Run>>),
     /// Create, inspect, check and convert disk images.
-    Img(Box<img::Img>),
+    Img(Box<Chosen<img::Img>>),
 }
 
 const WRONG_USAGE: u8 = 2;
@@ -70,9 +72,9 @@ pub fn main() -> ExitCode {
         }
     };
     let outcome = match cli.command {
-        Command::Demo(demo) => demo.run(),
-        Command::Run(run) => run.run(),
-        Command::Img(img) => img.run(program),
+        Command::Demo(Chosen(demo)) => demo.run(),
+        Command::Run(run) => run.0.run(),
+        Command::Img(img) => img.0.run(program),
     };
     outcome.unwrap_or_else(|error| {
         report(&*error, program);

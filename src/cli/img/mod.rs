@@ -41,6 +41,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Subcommand};
 
 use super::Outcome;
+use super::chosen::Chosen;
 use super::program::Program;
 use crate::image::qcow2::preallocate::Preallocation;
 
@@ -54,64 +55,64 @@ pub(super) struct Img {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a new image.
-    Create(create::Create),
+    Create(Chosen<create::Create>),
     /// Show what an image is.
-    Info(info::Info),
+    Info(Chosen<info::Info>),
     /// Show where the contents of an image lie.
-    Map(map::Map),
+    Map(Chosen<map::Map>),
     /// Explain what lies at an offset of the disk, or of the file.
-    Explain(explain::Explain),
+    Explain(Chosen<explain::Explain>),
     /// Check the tables of a qcow2 image, and mend them.
-    Check(check::Check),
+    Check(Chosen<check::Check>),
     /// Copy an image into another format.
-    Convert(convert::Convert),
+    Convert(Chosen<convert::Convert>),
     /// Compare what two images hold.
-    Compare(compare::Compare),
+    Compare(Chosen<compare::Compare>),
     /// Write what an overlay holds into its backing image.
-    Commit(commit::Commit),
+    Commit(Chosen<commit::Commit>),
     /// Give an overlay another backing image.
-    Rebase(rebase::Rebase),
+    Rebase(Chosen<rebase::Rebase>),
     /// Change what an existing image is, or the passwords that open it.
-    Amend(amend::Amend),
+    Amend(Chosen<amend::Amend>),
     /// Make the file of a qcow2 image as short as it can be, in place.
-    Compact(compact::Compact),
+    Compact(Chosen<compact::Compact>),
     /// Make the disk of an image longer or shorter.
-    Resize(resize::Resize),
+    Resize(Chosen<resize::Resize>),
     /// List, make, apply and delete internal snapshots.
-    Snapshot(snapshot::Snapshot),
+    Snapshot(Chosen<snapshot::Snapshot>),
     /// Change the dirty bitmaps of a qcow2 image.
-    Bitmap(bitmap::Bitmap),
+    Bitmap(Chosen<bitmap::Bitmap>),
     /// Say how big the file of a new image will be.
-    Measure(measure::Measure),
+    Measure(Chosen<measure::Measure>),
     /// Copy a part of an image into a new one.
-    Dd(dd::Dd),
+    Dd(Chosen<dd::Dd>),
     /// Measure how fast requests to an image are.
-    Bench(bench::Bench),
+    Bench(Chosen<bench::Bench>),
     /// Read and write single ranges, by commands.
-    Io(io::Io),
+    Io(Chosen<io::Io>),
 }
 
 impl Img {
     pub(super) fn run(self, program: Program) -> Outcome {
         match self.command {
-            Command::Create(command) => command.run(program),
-            Command::Info(command) => command.run(program),
-            Command::Map(command) => command.run(program),
-            Command::Explain(command) => command.run(program),
-            Command::Check(command) => command.run(program),
-            Command::Convert(command) => command.run(program),
-            Command::Compare(command) => command.run(program),
-            Command::Commit(command) => command.run(program),
-            Command::Rebase(command) => command.run(program),
-            Command::Amend(command) => command.run(program),
-            Command::Bitmap(command) => command.run(program),
-            Command::Measure(command) => command.run(program),
-            Command::Dd(command) => command.run(program),
-            Command::Bench(command) => command.run(program),
-            Command::Compact(command) => command.run(program),
-            Command::Resize(command) => command.run(program),
-            Command::Snapshot(command) => command.run(program),
-            Command::Io(command) => command.run(program),
+            Command::Create(Chosen(command)) => command.run(program),
+            Command::Info(Chosen(command)) => command.run(program),
+            Command::Map(Chosen(command)) => command.run(program),
+            Command::Explain(Chosen(command)) => command.run(program),
+            Command::Check(Chosen(command)) => command.run(program),
+            Command::Convert(Chosen(command)) => command.run(program),
+            Command::Compare(Chosen(command)) => command.run(program),
+            Command::Commit(Chosen(command)) => command.run(program),
+            Command::Rebase(Chosen(command)) => command.run(program),
+            Command::Amend(Chosen(command)) => command.run(program),
+            Command::Bitmap(Chosen(command)) => command.run(program),
+            Command::Measure(Chosen(command)) => command.run(program),
+            Command::Dd(Chosen(command)) => command.run(program),
+            Command::Bench(Chosen(command)) => command.run(program),
+            Command::Compact(Chosen(command)) => command.run(program),
+            Command::Resize(Chosen(command)) => command.run(program),
+            Command::Snapshot(Chosen(command)) => command.run(program),
+            Command::Io(Chosen(command)) => command.run(program),
         }
     }
 }
