@@ -45,7 +45,7 @@ pub fn commit(
 
 /// Writes everything that `overlay`, which is open without what is below it, holds into `base`,
 /// which is not shorter, flushes that, and then does `afterwards`.
-pub(super) fn commit_between(
+pub fn commit_between(
     overlay: &dyn Image,
     base: &dyn Image,
     afterwards: Afterwards,

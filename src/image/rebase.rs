@@ -53,7 +53,7 @@ pub fn rebase(
 
 /// Puts `image` over `new`, which is to be recorded as `backing`, and changes nothing that the
 /// guest sees.
-pub(super) fn rebase_onto(
+pub fn rebase_onto(
     image: &mut Qcow2,
     new: Option<Arc<dyn Image>>,
     backing: Option<NewBacking<'_>>,

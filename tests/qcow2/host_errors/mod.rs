@@ -1,7 +1,10 @@
 //! A host that fails: requests that may be tried again, and requests from several threads at once.
-//! Every single host write and flush of a workload in turn: [`sweep`].
+//! Every single host write and flush of a workload in turn: [`sweep`]; and of what changes an image
+//! behind its guest's back: [`maintenance`].
 
+mod maintenance;
 mod sweep;
+mod tasks;
 mod workload;
 
 use std::sync::Arc;

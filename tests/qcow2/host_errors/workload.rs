@@ -12,7 +12,7 @@ use cowbox::image::{Image, Result, ZeroMode, convert};
 
 use crate::scratch::Random;
 
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// What is done.
 #[derive(Debug, Clone)]
@@ -133,7 +133,11 @@ pub(super) fn steps(options: &CreateOptions, count: usize) -> Vec<Step> {
 impl Possible {
     /// Of a new disk.
     pub(super) fn new(len: usize) -> Self {
-        let now = vec![0; len / SECTOR];
+        Self::of(vec![0; len / SECTOR])
+    }
+
+    /// Of a disk that durably holds `now`.
+    pub(super) fn of(now: Sectors) -> Self {
         Self {
             found: now.iter().map(|&byte| vec![byte]).collect(),
             lengths: vec![now.len()],
@@ -141,6 +145,11 @@ impl Possible {
             snapshots: Vec::new(),
             uncertain: None,
         }
+    }
+
+    /// What is there if nothing fails.
+    pub(super) fn now(&self) -> &Sectors {
+        &self.now
     }
 
     /// Does a step, the `number`-th. On failure, what may be found is what may be found now.
@@ -229,7 +238,7 @@ impl Possible {
     }
 
     /// Everything up to now is durable.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.found = self.now.iter().map(|&byte| vec![byte]).collect();
         self.lengths = vec![self.now.len()];
     }
