@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use cowbox::image::qcow2::create::{CreateOptions, L2Entries, create};
+use cowbox::image::qcow2::geometry::Version;
 use cowbox::image::qcow2::header::{CORRUPT, Header};
 use cowbox::image::qcow2::repair::{Repair, check_storage};
 use cowbox::image::qcow2::{Parameters, Purpose, Qcow2, Writing};
@@ -100,4 +101,95 @@ fn only_a_repair_takes_the_mark_away() {
     check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
     assert!(!is_marked(&storage));
     open(&storage, Writing::Allowed).unwrap();
+}
+
+/// Gives the image a snapshot of what it holds, and other contents afterwards, and puts an entry
+/// with `extra` behind everything else in place of the snapshot's.
+fn with_snapshot(storage: &Arc<MemoryStorage>, extra: &[u8]) {
+    let mut image = open(storage, Writing::Allowed).unwrap();
+    image.create_snapshot(b"before", (1, 0)).unwrap();
+    image.write_at(&[2; 4 * CLUSTER as usize], 0).unwrap();
+    image.close().unwrap();
+    drop(image);
+    let header = Header::read(&**storage, Purpose::Contents).unwrap();
+    let mut entry = [0; 40 + 24 + 7];
+    storage
+        .read_at(&mut entry, header.snapshots_offset.0)
+        .unwrap();
+    let (fixed, names) = (&mut entry[..40].to_vec(), &entry[64..]);
+    fixed[36..].copy_from_slice(&(extra.len() as u32).to_be_bytes());
+    let end = storage.len().unwrap().next_multiple_of(CLUSTER);
+    let entry = [&fixed[..], extra, names].concat();
+    storage.write_at(&entry, end).unwrap();
+    damage(storage, 64, end);
+}
+
+fn assert_snapshot_is_whole(storage: &Arc<MemoryStorage>) {
+    let mut image = open(storage, Writing::Allowed).unwrap();
+    let [snapshot] = &image.snapshots().unwrap()[..] else {
+        panic!("not one snapshot");
+    };
+    assert_eq!(snapshot.disk_size, Some(16 * CLUSTER));
+    image.apply_snapshot(b"before").unwrap();
+    let mut found = vec![0; 4 * CLUSTER as usize];
+    image.read_at(&mut found, 0).unwrap();
+    assert!(found.iter().all(|&byte| byte == 1));
+    image.close().unwrap();
+    let left = check_storage(Arc::clone(storage) as _, None).unwrap();
+    assert_eq!(
+        (left.corruptions, left.leaks),
+        (0, 0),
+        "{:?}",
+        left.messages
+    );
+}
+
+#[test]
+fn what_a_snapshot_holds_is_not_freed_while_the_table_cannot_be_read() {
+    let storage = image(L2Entries::Standard);
+    let mut extra = vec![9; 2000];
+    extra[..16].copy_from_slice(&[0, 16 * CLUSTER].map(u64::to_be_bytes).concat());
+    with_snapshot(&storage, &extra);
+    let found = check_storage(Arc::clone(&storage) as _, None).unwrap();
+    assert!(found.snapshots_unread && found.corruptions > 0 && found.leaks == 0);
+    let contents = || {
+        let mut bytes = vec![0; storage.len().unwrap() as usize];
+        storage.read_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let before = contents();
+    check_storage(Arc::clone(&storage) as _, Some(Repair::Leaks)).unwrap();
+    assert!(contents() == before, "nothing is known to be free");
+    let mended = check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
+    assert_eq!(mended.corruptions, 0, "{:?}", mended.messages);
+    assert_snapshot_is_whole(&storage);
+}
+
+#[test]
+fn entries_of_snapshots_get_what_version_3_demands() {
+    let storage = image(L2Entries::Standard);
+    with_snapshot(&storage, &[0; 8]);
+    let found = check_storage(Arc::clone(&storage) as _, None).unwrap();
+    let incomplete = "ERROR snapshot table entry 0 is incomplete";
+    assert!(found.messages.iter().any(|line| line == incomplete));
+    let mended = check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
+    assert_eq!(mended.corruptions, 0, "{:?}", mended.messages);
+    assert_snapshot_is_whole(&storage);
+}
+
+#[test]
+fn an_image_of_version_2_becomes_one_of_version_3_with_its_snapshots() {
+    let storage = image(L2Entries::Standard);
+    open(&storage, Writing::Allowed)
+        .unwrap()
+        .set_version(Version::V2)
+        .unwrap();
+    with_snapshot(&storage, &[]);
+    // The refcounts of the entry's new place.
+    check_storage(Arc::clone(&storage) as _, Some(Repair::Refcounts)).unwrap();
+    open(&storage, Writing::Allowed)
+        .unwrap()
+        .set_version(Version::V3)
+        .unwrap();
+    assert_snapshot_is_whole(&storage);
 }

@@ -46,6 +46,8 @@ impl Qcow2 {
             self.check_downgrade()?;
             self.expand_zeros()?;
             self.close()?;
+        } else {
+            self.complete_snapshots()?;
         }
         let mut first = self.first_cluster()?;
         first.set_version(version);

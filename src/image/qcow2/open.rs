@@ -235,7 +235,7 @@ fn prepare_for_writing(host: &Arc<Host>, header: &mut Header) -> Result<()> {
     }
     clear_unknown_autoclear(host, header)?;
     if header.incompatible & DIRTY != 0 {
-        let report = repair::repair(host, header, repair::Repair::All)?;
+        let report = repair::repair(host, header, repair::Repair::Refcounts)?;
         if report.corruptions > 0 {
             let first = report.messages.last().map_or("", |line| line.as_str());
             return Err(ImageError::corrupt(format!(

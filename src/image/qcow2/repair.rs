@@ -4,7 +4,9 @@
 //! structure, counted from the references, behind everything else in the file, because no wrong
 //! count can be trusted to find room; the header is switched over in one write. Then the COPIED
 //! flags are set right. Entries that point nowhere are reported and left alone: which data they
-//! meant is not known.
+//! meant is not known. A snapshot table that breaks a limit is written anew, and switched to
+//! together with the refcounts; where it cannot be read, nothing is changed, because everything
+//! that its snapshots hold would look like lost space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use super::host::{Barrier, Host};
 use super::open::{clear_incompatible, clear_unknown_autoclear};
 use super::refcount::Refcounts;
 use super::references::Counts;
+use super::snapshot::{self, encode_table};
 use super::tree::flag_table;
 use super::{Purpose, width};
 use crate::storage::Storage;
@@ -31,6 +34,8 @@ use crate::storage::Storage;
 pub enum Repair {
     /// Lost space only.
     Leaks,
+    /// Refcounts and COPIED flags, which an image that was not closed may have wrong.
+    Refcounts,
     /// Everything that can be mended.
     All,
 }
@@ -49,15 +54,20 @@ pub fn check_storage(storage: Arc<dyn Storage>, what: Option<Repair>) -> Result<
 pub(super) fn repair(host: &Arc<Host>, header: &mut Header, what: Repair) -> Result<Report> {
     clear_unknown_autoclear(host, header)?;
     let before = check::check(host, header)?;
-    if before.corruptions > 0 && what == Repair::All {
+    let mended = what == Repair::All && mend_snapshots(host, header)?;
+    if before.snapshots_unread && !mended {
+        return Ok(before);
+    }
+    // With the table, the refcounts were written anew.
+    if before.corruptions > 0 && what != Repair::Leaks && !mended {
         rebuild(host, header)?;
-    } else if before.leaks > 0 {
+    } else if before.leaks > 0 && !mended {
         lower_leaks(host, header)?;
     }
     let mut after = check::check(host, header)?;
     after.leaks_fixed = before.leaks.saturating_sub(after.leaks);
     after.corruptions_fixed = before.corruptions.saturating_sub(after.corruptions);
-    if after.corruptions == 0 && (what == Repair::All || before.corruptions == 0) {
+    if after.corruptions == 0 && (what != Repair::Leaks || before.corruptions == 0) {
         clear_incompatible(host, header, DIRTY | CORRUPT)?;
     }
     let mut messages = before.messages;
@@ -65,6 +75,27 @@ pub(super) fn repair(host: &Arc<Host>, header: &mut Header, what: Repair) -> Res
     messages.append(&mut after.messages);
     after.messages = messages;
     Ok(after)
+}
+
+/// Writes the snapshot table anew, if something is wrong with it that can be mended, and with it
+/// the refcounts. Says whether it did.
+fn mend_snapshots(host: &Arc<Host>, header: &mut Header) -> Result<bool> {
+    let mended = match snapshot::mended_table(host.storage(), header) {
+        Ok(mended) if mended.faults > 0 => mended,
+        Ok(_) => return Ok(false),
+        // The check has said so.
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let end = HostCluster(header.geometry.clusters(host.len()?));
+    let mut new = header.clone();
+    new.snapshots_offset = end.offset(&header.geometry);
+    new.snapshots = u32::try_from(mended.entries.len()).unwrap_or(u32::MAX);
+    let table = encode_table(mended.entries.into_iter());
+    host.write(&table, new.snapshots_offset, "the snapshot table")?;
+    rebuild(host, &mut new)?;
+    *header = new;
+    Ok(true)
 }
 
 /// Lowers every count that is above its references, and sets COPIED where that makes it 1.
@@ -110,8 +141,8 @@ fn rebuild(host: &Arc<Host>, header: &mut Header) -> Result<()> {
 }
 
 /// Writes a refcount structure with counts of 1 << `order` bits behind everything else, and
-/// switches over to it; `counts` has everything but the refcount structure. That of before is not
-/// counted any more, and so is free.
+/// switches over to it, and to the snapshot table of `header`; `counts` has everything but the
+/// refcount structure. That of before is not counted any more, and so is free.
 pub(super) fn replace_refcounts(
     counts: &Counts,
     host: &Arc<Host>,
@@ -124,7 +155,13 @@ pub(super) fn replace_refcounts(
     let table = write_structure(&plan, counts, host, &new)?;
     host.barrier(Barrier::TableBeforeHeader)?;
     let clusters = u32::try_from(plan.table_clusters).unwrap_or(u32::MAX);
-    let fields = [&table.0.to_be_bytes()[..], &clusters.to_be_bytes()[..]].concat();
+    let fields = [
+        &table.0.to_be_bytes()[..],
+        &clusters.to_be_bytes()[..],
+        &header.snapshots.to_be_bytes()[..],
+        &header.snapshots_offset.0.to_be_bytes()[..],
+    ];
+    let fields = fields.concat();
     match order == header.geometry.refcount_order() {
         true => host.write(&fields, HostOffset(AT_REFCOUNT_TABLE), "the header")?,
         false => {

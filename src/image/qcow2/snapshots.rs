@@ -16,6 +16,7 @@
 use super::super::{ErrorKind, ImageError, Result};
 use super::Qcow2;
 use super::address::{GuestOffset, HostOffset};
+use super::geometry::Version;
 use super::header::{AT_SIZE, AT_SNAPSHOTS, EXTERNAL_DATA, MAX_SNAPSHOTS};
 use super::host::Barrier;
 use super::snapshot::{self, NewEntry, Snapshot, encode_table, find_or_fail};
@@ -56,9 +57,9 @@ impl Qcow2 {
             date,
             disk_size: self.header.size,
         };
-        let entry = entry.encode();
-        let entries = snapshots.iter().map(Snapshot::entry);
-        self.switch_table(encode_table(entries.chain([&*entry])), snapshots.len() + 1)?;
+        let old = snapshots.iter().map(|old| old.completed(self.header.size));
+        let table = encode_table(old.chain([entry.encode()]));
+        self.switch_table(table, snapshots.len() + 1)?;
         self.reload()?;
         Ok(id)
     }
@@ -106,10 +107,22 @@ impl Qcow2 {
         let gone = find_or_fail(&snapshots, wanted)?;
         let tree = self.read_tree(gone.l1_offset, gone.l1_size)?;
         let left = snapshots.iter().filter(|snapshot| *snapshot != gone);
-        self.switch_table(encode_table(left.map(Snapshot::entry)), snapshots.len() - 1)?;
+        let table = encode_table(left.map(|left| left.completed(self.header.size)));
+        self.switch_table(table, snapshots.len() - 1)?;
         self.release_range(gone.l1_offset, u64::from(gone.l1_size) * 8);
         self.lower_tree(&tree)?;
         self.restore_flags()
+    }
+
+    /// Gives every entry of the table what version 3 demands.
+    pub(super) fn complete_snapshots(&mut self) -> Result<()> {
+        let snapshots = self.snapshots()?;
+        if !snapshots.iter().any(|old| old.is_incomplete(Version::V3)) {
+            return Ok(());
+        }
+        let entries = snapshots.iter().map(|old| old.completed(self.header.size));
+        self.switch_table(encode_table(entries), snapshots.len())?;
+        self.reload()
     }
 
     /// The disk becomes another one, of `size` bytes, which dirty bitmaps have to know.
