@@ -26,3 +26,6 @@ mod punch;
 mod qemu;
 mod scratch;
 mod timings;
+mod unknown;
+mod vm_state;
+mod zeroing;

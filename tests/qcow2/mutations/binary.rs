@@ -112,10 +112,13 @@ fn survive(bases: &[Base], number: u64, directory: &Path) -> Vec<String> {
     }
     let mut small = true;
     let mut findings = Vec::new();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 9] = [
         &["info", "--backing-chain", "image"],
         &["check", "image"],
         &["map", "--output=json", "image"],
+        &["map", "--visual", "image"],
+        &["explain", "image", "64k"],
+        &["explain", "image", "host=64k"],
         &["convert", "-O", "qcow2", "image", "copy"],
         &["check", "-r", "all", "image"],
         &["io", "-c", "write -P 1 0 4k", "-c", "flush", "image"],
@@ -133,7 +136,7 @@ fn survive(bases: &[Base], number: u64, directory: &Path) -> Vec<String> {
             }
             Some(_) => {}
         }
-        if command[0] == "map" {
+        if command.contains(&"--output=json") {
             small = data_bytes(&output.stdout) <= MAX_DATA;
         }
         let foreign = names.iter().filter(|name| !is_permitted(name, directory));
