@@ -1,7 +1,12 @@
 //! How big the file of an image becomes.
 
-use super::qcow2::create::CreateOptions;
+use super::qcow2::bitmap::Bitmap;
+use super::qcow2::create::{CreateOptions, L2Entries};
 use super::{ExtentKind, Format, Image, Result};
+
+/// Bytes of an entry of the bitmap directory in front of the name. Format description, "Bitmap
+/// directory".
+const BITMAP_ENTRY: u64 = 24;
 
 /// Sizes of a file that is not there yet, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,19 +17,25 @@ pub struct Measure {
     pub fully_allocated: u64,
 }
 
-/// The file of a new image of `format` as `options` say, which is to hold the contents of
-/// `source`, or, without one, is empty.
-pub fn measure(
-    format: Format,
-    options: &CreateOptions,
-    source: Option<&dyn Image>,
-) -> Result<Measure> {
+/// What a new image holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Contents<'a> {
+    /// Nothing yet.
+    Nothing,
+    /// What this image holds.
+    Of(&'a dyn Image),
+    /// There is space behind all of the disk, or it cannot be told what shows through from below.
+    Everything,
+}
+
+/// The file of a new image of `format` as `options` say, with these contents.
+pub fn measure(format: Format, options: &CreateOptions, contents: Contents<'_>) -> Result<Measure> {
     match format {
         Format::Raw => Ok(Measure {
             required: options.size,
             fully_allocated: options.size,
         }),
-        Format::Qcow2 => measure_qcow2(options, source),
+        Format::Qcow2 => measure_qcow2(options, contents),
         // Zeros are encrypted too.
         Format::Luks => {
             let all = options.encryption.header_len() + options.size;
@@ -36,14 +47,28 @@ pub fn measure(
     }
 }
 
-fn measure_qcow2(options: &CreateOptions, source: Option<&dyn Image>) -> Result<Measure> {
+/// Bytes that copies of `bitmaps` of a disk of `size` bytes take in an image with clusters of
+/// `cluster` bytes: their bits, if none are alike, their tables, and the directory.
+pub fn measure_bitmaps(bitmaps: &[Bitmap], size: u64, cluster: u64) -> u64 {
+    let (mut bytes, mut directory) = (0, 0);
+    for bitmap in bitmaps {
+        let clusters = bitmap.len(size).div_ceil(cluster);
+        bytes += clusters * cluster + (clusters * 8).next_multiple_of(cluster);
+        directory += (BITMAP_ENTRY + bitmap.name.len() as u64).next_multiple_of(8);
+    }
+    bytes + directory.next_multiple_of(cluster)
+}
+
+fn measure_qcow2(options: &CreateOptions, contents: Contents<'_>) -> Result<Measure> {
+    options.check()?;
     let cluster = options.cluster_size;
     let size = options.size.next_multiple_of(cluster);
     let keys = options.encryption.header_len().next_multiple_of(cluster);
     let fully_allocated = full_size(options, size) + keys;
-    let data = match source {
-        Some(source) => allocated(source, cluster)?,
-        None => 0,
+    let data = match contents {
+        Contents::Nothing => 0,
+        Contents::Of(source) => allocated(source, cluster)?,
+        Contents::Everything => size,
     };
     Ok(Measure {
         required: fully_allocated - size + data.min(size),
@@ -73,7 +98,10 @@ fn allocated(source: &dyn Image, cluster: u64) -> Result<u64> {
 /// The file of a disk of `size` bytes, whole clusters, all of it allocated.
 fn full_size(options: &CreateOptions, size: u64) -> u64 {
     let cluster = options.cluster_size;
-    let per_table = cluster / 8;
+    let per_table = match options.entries {
+        L2Entries::Standard => cluster / 8,
+        L2Entries::Extended => cluster / 16,
+    };
     let tables = (size / cluster).div_ceil(per_table);
     let l1 = (tables * 8).next_multiple_of(cluster);
     let without_counts = cluster + tables * cluster + l1 + size;

@@ -119,3 +119,51 @@ fn telling_what_an_encrypted_image_is_takes_no_password() {
         "No secret with id 'none'",
     );
 }
+
+#[test]
+fn measured_sizes_are_those_that_qemu_names() {
+    let scratch = Scratch::new("measure");
+    let file = scratch.path("image");
+    does(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", text(&file), "100M"],
+    );
+    for (name, granularity) in [("fine", "512"), ("coarse", "2M")] {
+        let add = ["bitmap", "--add", "-g", granularity, text(&file), name];
+        does("qemu-img", &add);
+    }
+    does("qemu-io", &["-c", "write 3M 5M", text(&file)]);
+    let of_file = [
+        "cluster_size=64k",
+        "compat=0.10",
+        "extended_l2=on,cluster_size=16k",
+        "backing_file=below,backing_fmt=raw",
+        "preallocation=full",
+    ];
+    for options in of_file {
+        let args = [
+            "measure",
+            "-O",
+            "qcow2",
+            "-o",
+            options,
+            "-f",
+            "qcow2",
+            text(&file),
+        ];
+        assert_eq!(does(COWBOX, &args), does("qemu-img", &args), "{options}");
+    }
+    for options in [
+        "preallocation=falloc",
+        "preallocation=metadata",
+        "extended_l2=on",
+    ] {
+        let args = ["measure", "-O", "qcow2", "-o", options, "--size", "1G"];
+        assert_eq!(does(COWBOX, &args), does("qemu-img", &args), "{options}");
+    }
+    for options in ["cluster_size=0", "cluster_size=3000", "refcount_bits=7"] {
+        let args = ["measure", "-O", "qcow2", "-o", options, "--size", "1G"];
+        let output = run(COWBOX, &args);
+        assert_eq!(output.status.code(), Some(1), "{options}: {output:?}");
+    }
+}

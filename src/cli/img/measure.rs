@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::super::Outcome;
 use super::super::program::Program;
@@ -12,8 +12,9 @@ use super::info::Output;
 use super::json::text;
 use super::options::{NewImage, Opening, format};
 use super::size;
-use crate::image::Format;
-use crate::image::measure::measure;
+use crate::image::measure::{Contents, measure, measure_bitmaps};
+use crate::image::qcow2::geometry::Version;
+use crate::image::{Format, Image};
 
 /// Say how big the file of a new image will be.
 #[derive(Debug, Args)]
@@ -65,29 +66,45 @@ impl Measure {
         }
         new.encrypt_with(self.target_format, &self.opening.named_secrets()?)?;
         let source = source.as_deref();
-        let found = measure(self.target_format, &new.options, source)?;
-        // Bitmaps can be copied from qcow2 to qcow2 only.
-        let bitmaps = self.target_format == Format::Qcow2
-            && source.is_some_and(|source| source.format() == Format::Qcow2);
+        let contents = match source {
+            _ if new.takes_all_space() => Contents::Everything,
+            // What of it the backing file has already is not known.
+            Some(_) if new.backing_file.is_some() => Contents::Everything,
+            Some(source) => Contents::Of(source),
+            None => Contents::Nothing,
+        };
+        let found = measure(self.target_format, &new.options, contents)?;
+        let bitmaps = source.map(|source| self.bitmaps(source, &new));
+        let bitmaps = bitmaps.transpose()?.flatten();
         match self.output {
             Output::Human => {
                 println!("required size: {}", found.required);
                 println!("fully allocated size: {}", found.fully_allocated);
-                if bitmaps {
-                    println!("bitmaps size: 0");
+                if let Some(bytes) = bitmaps {
+                    println!("bitmaps size: {bytes}");
                 }
             }
             Output::Json => {
-                let mut object = json!({
-                    "required": found.required,
-                    "fully-allocated": found.fully_allocated,
-                });
-                if bitmaps {
-                    object["bitmaps"] = json!(0);
+                let mut object = Map::new();
+                if let Some(bytes) = bitmaps {
+                    object.insert("bitmaps".to_owned(), json!(bytes));
                 }
-                println!("{}", text(&object));
+                object.insert("required".to_owned(), json!(found.required));
+                object.insert("fully-allocated".to_owned(), json!(found.fully_allocated));
+                println!("{}", text(&Value::Object(object)));
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Bytes for copies of the bitmaps of `source`, which go from qcow2 to version 3 of it only.
+    fn bitmaps(&self, source: &dyn Image, new: &NewImage) -> crate::image::Result<Option<u64>> {
+        let kept = self.target_format == Format::Qcow2 && new.options.version == Version::V3;
+        let Some(qcow2) = source.as_qcow2().filter(|_| kept) else {
+            return Ok(None);
+        };
+        let bitmaps = qcow2.bitmaps()?;
+        let cluster = new.options.cluster_size;
+        Ok(Some(measure_bitmaps(&bitmaps, source.size(), cluster)))
     }
 }

@@ -314,6 +314,14 @@ impl NewImage {
             .is_some_and(|how| how != Preallocation::Off)
     }
 
+    /// Whether the file gets space for all of the disk.
+    pub(super) fn takes_all_space(&self) -> bool {
+        matches!(
+            self.preallocation,
+            Some(Preallocation::Falloc | Preallocation::Full)
+        )
+    }
+
     /// The preallocation that was asked for, if one was.
     pub(super) fn preallocation(&self) -> Option<Preallocation> {
         self.preallocation

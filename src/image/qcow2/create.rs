@@ -214,6 +214,13 @@ impl Layout {
     }
 }
 
+impl CreateOptions {
+    /// Fails if there is no image of this size with these options.
+    pub fn check(&self) -> Result<()> {
+        Layout::new(self).map(|_| ())
+    }
+}
+
 /// Makes the image in `storage`, replacing what it held.
 pub fn create(storage: &dyn Storage, options: &CreateOptions) -> Result<()> {
     let layout = Layout::new(options)?;
