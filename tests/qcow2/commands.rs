@@ -167,3 +167,45 @@ fn measured_sizes_are_those_that_qemu_names() {
         assert_eq!(output.status.code(), Some(1), "{options}: {output:?}");
     }
 }
+
+#[test]
+fn amend_changes_the_size_together_with_the_version() {
+    let scratch = Scratch::new("amend-size");
+    let file = scratch.path("image");
+    let size = |expected: &str| {
+        let info = does("qemu-img", &["info", "--output=json", text(&file)]);
+        assert!(info.contains(expected), "{info}");
+        does("qemu-img", &["check", "-q", text(&file)]);
+    };
+    does(
+        "qemu-img",
+        &[
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-o",
+            "compat=0.10",
+            text(&file),
+            "32M",
+        ],
+    );
+    does("qemu-io", &["-c", "write -P 42 24M 64k", text(&file)]);
+    does("qemu-img", &["snapshot", "-c", "before", text(&file)]);
+    let amend = |options| {
+        run(COWBOX, &["amend", "-o", options, text(&file)])
+            .status
+            .success()
+    };
+    assert!(
+        !amend("size=64M"),
+        "a snapshot of version 2 does not know its size"
+    );
+    assert!(amend("compat=1.1,size=128M"));
+    size("\"virtual-size\": 134217728");
+    assert!(!amend("compat=0.10"), "the snapshot has another size");
+    refuses(&["amend", "-o", "size=32M", text(&file)], "resize --shrink");
+    does("qemu-io", &["-c", "read -P 42 24M 64k", text(&file)]);
+    does("qemu-img", &["snapshot", "-a", "before", text(&file)]);
+    size("\"virtual-size\": 33554432");
+}

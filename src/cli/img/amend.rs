@@ -10,12 +10,13 @@ use super::super::Outcome;
 use super::super::program::Program;
 use super::options::{ENCRYPTION, Opening, format, switch, version};
 use super::secrets::NamedSecrets;
-use super::{keys, qemu_text};
+use super::{keys, qemu_text, size};
 use crate::image::crypt::options::LuksOptions;
 use crate::image::crypt::slots::{Caution, KeyChange};
 use crate::image::qcow2::Qcow2;
 use crate::image::qcow2::create::RefcountUpdates;
 use crate::image::qcow2::geometry::Version;
+use crate::image::qcow2::preallocate::Preallocation;
 use crate::image::{Format, Image, Secret};
 
 /// Change what an existing image is.
@@ -24,7 +25,7 @@ pub(super) struct Amend {
     /// Format of the image.
     #[arg(short = 'f', long, value_parser = format)]
     format: Option<Format>,
-    /// What is changed: compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N; keys by
+    /// What is changed: compat=0.10|1.1, lazy_refcounts=on|off, refcount_bits=N, size=N; keys by
     /// state=active,new-secret=ID or state=inactive,old-secret=ID, both with keyslot=N, the first
     /// with iter-time=MILLISECONDS; in qcow2 with encrypt. in front of each.
     #[arg(short = 'o', value_name = "OPTIONS", required = true)]
@@ -57,6 +58,8 @@ struct Changes {
     version: Option<Version>,
     updates: Option<RefcountUpdates>,
     refcount_bits: Option<u32>,
+    /// The new length of the disk in bytes.
+    size: Option<u64>,
     keys: Option<KeyChange>,
     caution: Caution,
 }
@@ -75,6 +78,14 @@ impl Amend {
         } else {
             let changes = self.changes(&options, &secrets, program)?;
             let mut image = source.open_qcow2()?;
+            if changes.size.is_some_and(|size| size < image.size()) && !program.is_qemu() {
+                return Err(format!(
+                    "the disk would lose what lies past its new end; if that may go: cowbox img \
+                     resize --shrink {} SIZE",
+                    self.file.display()
+                )
+                .into());
+            }
             let secret = source.options.secrets.own();
             let done = changes.apply(&mut image, secret);
             done.and_then(|()| image.close())
@@ -130,6 +141,7 @@ impl Amend {
                     let bits = bits.map_err(|_| format!("option {key}={value} is not a number"))?;
                     changes.refcount_bits = Some(bits);
                 }
+                "size" => changes.size = Some(size::parse(value)?),
                 "backing_file" | "backing_fmt" if program.is_qemu() => {
                     return Err("Cannot amend the backing file".to_owned());
                 }
@@ -217,6 +229,9 @@ impl Changes {
         }
         if let Some(updates) = self.updates {
             image.set_refcount_updates(updates)?;
+        }
+        if let Some(size) = self.size {
+            image.resize(size, Preallocation::Off)?;
         }
         match self.version {
             Some(Version::V2) => image.set_version(Version::V2),
