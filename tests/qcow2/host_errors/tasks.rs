@@ -231,7 +231,7 @@ pub(super) fn judge(
         let name = String::from_utf8_lossy(&bitmap.name);
         let marks = &expected[&*name];
         for sector in (0..disk.len()).filter(|&sector| marks.has(sector, disk)) {
-            let bit = sector * SECTOR >> bits.granularity_bits;
+            let bit = (sector * SECTOR) >> bits.granularity_bits;
             if bits.bytes[bit / 8] >> (bit % 8) & 1 == 0 {
                 return Err(format!(
                     "bitmap {name} misses the change of sector {sector}"
