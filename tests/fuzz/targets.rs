@@ -14,6 +14,7 @@ use cowbox::image::info::facts_of;
 use cowbox::image::qcow2::address::GuestOffset;
 use cowbox::image::qcow2::bitmap::Directory;
 use cowbox::image::qcow2::create::{CreateOptions, create};
+use cowbox::image::qcow2::explain::Explainer;
 use cowbox::image::qcow2::header::{EncryptionMethod, Header};
 use cowbox::image::qcow2::preallocate::Preallocation;
 use cowbox::image::qcow2::repair::{Repair, check_storage};
@@ -37,9 +38,10 @@ pub(crate) const PASSWORD: &str = "secret";
 pub(crate) type Target = (&'static str, fn(&[u8]) -> Result<()>);
 
 /// All that can be done with one.
-pub(crate) const TARGETS: [Target; 4] = [
+pub(crate) const TARGETS: [Target; 5] = [
     ("open", open),
     ("read", read),
+    ("explain", explain),
     ("check", check),
     ("write", write),
 ];
@@ -156,6 +158,22 @@ fn data_bytes(image: &Qcow2) -> Result<u64> {
         at += extent.length;
     }
     Ok(u64::MAX)
+}
+
+/// Asks what lies at places of the disk, and of the file.
+fn explain(image: &[u8]) -> Result<()> {
+    let storage = storage(image);
+    let header = header(&*storage)?;
+    let mut explainer = Explainer::new(&*storage, &header)?;
+    let cluster = header.geometry.cluster_size();
+    for offset in [0, cluster, header.size / 2, header.size.saturating_sub(1)] {
+        let _ = explainer.guest(offset);
+    }
+    let len = image.len() as u64;
+    for offset in [0, cluster, header.l1_offset.0, len / 2, len, u64::MAX] {
+        let _ = explainer.host(offset);
+    }
+    Ok(())
 }
 
 fn check(image: &[u8]) -> Result<()> {
