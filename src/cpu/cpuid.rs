@@ -9,7 +9,9 @@
 use iced_x86::{CpuidFeature, Instruction};
 
 use super::Core;
+use super::fpu::xsave::{COMPONENTS, YMM_HIGH, image_size};
 use super::mmu::PHYSICAL_BITS;
+use super::mode::cr4;
 
 /// Family 0Fh, model 6Bh, stepping 1: leaf 1 EAX, and EDX after reset.
 pub const SIGNATURE: u32 = 0x0006_0fb1;
@@ -19,7 +21,7 @@ const HYPERVISOR: &[u8; 12] = b"CowboxCowbox";
 const BRAND: &[u8; 48] =
     b"Cowbox Virtual CPU\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-const LAST_BASIC: u32 = 7;
+const LAST_BASIC: u32 = 0xd;
 const LAST_HYPERVISOR: u32 = 0x4000_0000;
 const LAST_EXTENDED: u32 = 0x8000_0008;
 
@@ -39,6 +41,10 @@ enum Word {
     Both,
     /// Leaf 1 ECX.
     Ecx1,
+    /// Leaf 7 subleaf 0 EBX.
+    Ebx7,
+    /// Leaf 0Dh subleaf 1 EAX.
+    XsaveEax,
     /// Leaf 80000001h EDX.
     EdxExtended,
     /// Leaf 80000001h ECX.
@@ -93,14 +99,27 @@ const CLAIMS: &[Claim] = &[
     claim(Word::Edx1, 25, &[F::SSE]),
     claim(Word::Edx1, 26, &[F::SSE2]),
     claim(Word::Ecx1, 0, &[F::SSE3]),
+    claim(Word::Ecx1, 1, &[F::PCLMULQDQ]),
     claim(Word::Ecx1, 9, &[F::SSSE3]),
+    claim(Word::Ecx1, 12, &[F::FMA]),
     claim(Word::Ecx1, 13, &[F::CMPXCHG16B]),
     claim(Word::Ecx1, 19, &[F::SSE4_1]),
     claim(Word::Ecx1, 20, &[F::SSE4_2]),
     claim(Word::Ecx1, 22, &[F::MOVBE]),
     claim(Word::Ecx1, 23, &[F::POPCNT]),
+    claim(Word::Ecx1, 25, &[F::AES]),
+    claim(Word::Ecx1, 26, &[F::XSAVE]),
+    claim(Word::Ecx1, 28, &[F::AVX]),
+    claim(Word::Ecx1, 29, &[F::F16C]),
     // A hypervisor is present: time and devices are not those of hardware.
     claim(Word::Ecx1, 31, &[]),
+    claim(Word::Ebx7, 0, &[F::FSGSBASE]),
+    claim(Word::Ebx7, 3, &[F::BMI1]),
+    claim(Word::Ebx7, 5, &[F::AVX2]),
+    claim(Word::Ebx7, 8, &[F::BMI2]),
+    claim(Word::Ebx7, 19, &[F::ADX]),
+    claim(Word::Ebx7, 29, &[F::SHA]),
+    claim(Word::XsaveEax, 0, &[F::XSAVEOPT]),
     claim(Word::EdxExtended, 11, &[F::SYSCALL]),
     // No-execute, AMD's extensions of MMX (which SSE has too), 1 GiB pages.
     claim(Word::EdxExtended, 20, &[]),
@@ -108,8 +127,9 @@ const CLAIMS: &[Claim] = &[
     claim(Word::EdxExtended, 26, &[]),
     claim(Word::EdxExtended, 27, &[F::RDTSCP]),
     claim(Word::EdxExtended, 29, &[F::X64]),
-    // LAHF and SAHF in 64-bit mode, PREFETCHW.
+    // LAHF and SAHF in 64-bit mode, LZCNT, PREFETCHW.
     claim(Word::EcxExtended, 0, &[]),
+    claim(Word::EcxExtended, 5, &[F::LZCNT]),
     claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
 ];
 
@@ -147,8 +167,27 @@ fn word(text: &[u8], at: usize) -> u32 {
 }
 
 impl Core<'_> {
+    /// Leaf 1 ECX bit 27: a copy of CR4.OSXSAVE.
+    fn shown_osxsave(&self) -> u32 {
+        match self.cpu.cr4 & cr4::OSXSAVE {
+            0 => 0,
+            _ => 1 << 27,
+        }
+    }
+
+    /// Leaf 0Dh: the XSAVE image.
+    fn xsave_leaf(&self, subleaf: u32) -> [u32; 4] {
+        let largest = image_size(COMPONENTS);
+        match subleaf {
+            0 => [COMPONENTS as u32, image_size(self.cpu.sse.xcr0), largest, 0],
+            1 => [features(Word::XsaveEax), 0, 0, 0],
+            2 => [largest - YMM_HIGH, YMM_HIGH, 0, 0],
+            _ => [0; 4],
+        }
+    }
+
     /// EAX, EBX, ECX and EDX of a leaf. Leaves that do not exist are zero.
-    pub(super) fn cpuid(&self, leaf: u32, _subleaf: u32) -> [u32; 4] {
+    pub(super) fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
         let apic = if self.bus.apic_base() & APIC_ENABLED != 0 {
             u32::MAX
         } else {
@@ -160,11 +199,13 @@ impl Core<'_> {
             1 => [
                 SIGNATURE,
                 0x0001_0800,
-                features(Word::Ecx1),
+                features(Word::Ecx1) | self.shown_osxsave(),
                 features(Word::Edx1) & apic,
             ],
             // The local APIC's timer runs always.
             6 => [1 << 2, 0, 0, 0],
+            7 if subleaf == 0 => [0, features(Word::Ebx7), 0, 0],
+            0xd => self.xsave_leaf(subleaf),
             0x4000_0000 => vendor(LAST_HYPERVISOR, HYPERVISOR),
             0x8000_0000 => vendor(LAST_EXTENDED, VENDOR),
             0x8000_0001 => [

@@ -6,7 +6,7 @@
 //!   exec     what each instruction does, generic over back end and width
 //!   mmu      segmentation and paging, the TLB, access to memory and bus
 //!   interrupt, task, system   delivery of events, far transfers, control registers
-//!   fpu, simd                 x87, MMX and SSE
+//!   fpu, simd                 x87, MMX, SSE and AVX
 //! ```
 //!
 //! [`Cpu`] is plain state that can be saved. A [`Core`] is a CPU at work: its state with the
@@ -95,7 +95,7 @@ pub struct Cpu {
     pub msr: msr::Msrs,
     /// The x87 unit, and MMX in its registers.
     pub fpu: fpu::Fpu,
-    /// The XMM registers and MXCSR.
+    /// The XMM and YMM registers, MXCSR and XCR0.
     pub sse: simd::Sse,
     /// Current privilege level, 0 to 3.
     pub cpl: u8,

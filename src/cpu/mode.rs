@@ -56,6 +56,10 @@ pub mod cr4 {
     pub const OSFXSR: u32 = 1 << 9;
     /// #XM is handled.
     pub const OSXMMEXCPT: u32 = 1 << 10;
+    /// User code may read and write the bases of FS and GS.
+    pub const FSGSBASE: u32 = 1 << 16;
+    /// XSAVE is in use.
+    pub const OSXSAVE: u32 = 1 << 18;
 }
 
 /// Bits of EFER.

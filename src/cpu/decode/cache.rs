@@ -278,13 +278,9 @@ fn read_code(core: &Core<'_>, physical: PhysAddr, into: &mut [u8]) {
     }
 }
 
-/// One vendor, AMD; and no LZCNT and TZCNT, which CPUID does not claim: their bytes are BSR and
-/// BSF with a prefix that means nothing.
-const DECODER_OPTIONS: u32 =
-    DecoderOptions::AMD | DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD;
-
+/// The processor's vendor is AMD.
 fn decoder(bytes: &[u8], code: CodeSize) -> Decoder<'_> {
-    Decoder::with_ip(code.bits(), bytes, 0, DECODER_OPTIONS)
+    Decoder::with_ip(code.bits(), bytes, 0, DecoderOptions::AMD)
 }
 
 /// Instructions and the bytes that they were decoded from.

@@ -34,22 +34,48 @@ pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize, data: Data
 }
 
 /// The first register operand goes to `dst`, unless it stands behind a memory operand; the
-/// next to `src`, the one after to `extra`.
+/// next to `src`, the one after to `extra`. A source that stands in a VEX prefix goes to `extra`
+/// in any case, so that `src` is the one that may also be memory; a fourth register, which
+/// stands in an immediate byte, is the immediate.
 fn set_registers(op: &mut Op, instruction: &Instruction) {
-    let mut places = [&mut op.dst, &mut op.src, &mut op.extra].into_iter();
+    let in_vex = vex_source(instruction);
+    let mut place = 0;
     for n in 0..instruction.op_count() {
-        match instruction.op_kind(n) {
-            OpKind::Register => {
-                if let Some(place) = places.next() {
-                    *place = number(instruction.op_register(n));
-                }
-            }
-            kind if n == 0 && is_memory(kind) => {
-                places.next();
-            }
-            _ => {}
+        let kind = instruction.op_kind(n);
+        if kind != OpKind::Register {
+            place += u8::from(n == 0 && is_memory(kind));
+            continue;
         }
+        let register = number(instruction.op_register(n));
+        match place {
+            _ if in_vex == Some(n) => {
+                op.extra = register;
+                continue;
+            }
+            _ if n == 3 => op.immediate = register.into(),
+            0 => op.dst = register,
+            1 => op.src = register,
+            _ => op.extra = register,
+        }
+        place += 1;
     }
+}
+
+/// Which operand is the source in VEX.vvvv (Intel SDM volume 2, section 2.3.5): of three or more
+/// the second, but the third of bit shifts and extractions and of gathers.
+fn vex_source(instruction: &Instruction) -> Option<u32> {
+    use iced_x86::Mnemonic::{Bextr, Bzhi, Sarx, Shlx, Shrx, Vmaskmovdqu};
+    let is_source = |n| n < instruction.op_count() && instruction.op_kind(n) == OpKind::Register;
+    let is_operand = |n: &u32| is_source(*n) || is_memory(instruction.op_kind(*n));
+    let operands = (0..instruction.op_count()).filter(is_operand).count();
+    let has_none = operands < 3 || instruction.mnemonic() == Vmaskmovdqu;
+    if instruction.encoding() != iced_x86::EncodingKind::VEX || has_none {
+        return None;
+    }
+    let third = matches!(instruction.mnemonic(), Bextr | Bzhi | Sarx | Shlx | Shrx)
+        || instruction.op_kind(0) == OpKind::Register && !is_source(1);
+    let n = if third { 2 } else { 1 };
+    is_source(n).then_some(n)
 }
 
 fn set_immediates(op: &mut Op, instruction: &Instruction) {
@@ -211,6 +237,8 @@ fn address_size(instruction: &Instruction, code: CodeSize) -> u8 {
             Register::EIP => return 1,
             r if r.is_gpr16() => return 0,
             r if r.is_gpr32() => return 1,
+            // The index of a gather, which has the size of its numbers.
+            r if r.is_vector_register() => {}
             _ => return 2,
         }
     }

@@ -1,10 +1,10 @@
-//! ADD ADC SUB SBB AND OR XOR CMP TEST, INC DEC NEG NOT, XADD CMPXCHG
+//! ADD ADC SUB SBB AND OR XOR CMP TEST, INC DEC NEG NOT, XADD CMPXCHG, ADCX ADOX
 //! (Intel SDM volume 1, sections 7.3.2 and 7.3.5).
 
 use iced_x86::{Instruction, Mnemonic};
 
 use super::backend::{Backend, FlagRule};
-use super::form::{Kind, Source, Target, bits, by_form, by_target, kind};
+use super::form::{Kind, Mem, Source, Src, Target, bits, by_form, by_target, kind};
 use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::regs::RAX;
@@ -139,6 +139,33 @@ fn xadd<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     Ok(())
 }
 
+/// ADCX and ADOX: the carry comes from and goes to CF or OF; no other flag changes.
+fn add_with_one_flag<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let x = core.cpu.regs.read::<W>(op.dst).zero_extend();
+    let y = S::read::<Core<'_>, W>(core, op)?.zero_extend();
+    let is_adcx = op.code().mnemonic() == Mnemonic::Adcx;
+    let flags = &mut core.cpu.flags;
+    let carry = if is_adcx { flags.cf() } else { flags.of() };
+    let sum = u128::from(x) + u128::from(y) + u128::from(carry);
+    let carry = sum >> W::BITS != 0;
+    match is_adcx {
+        true => flags.set_cf(carry),
+        false => flags.set_of(carry),
+    }
+    core.cpu.regs.write(op.dst, W::truncate(sum as u64));
+    Ok(())
+}
+
+fn adx_handler(instruction: &Instruction) -> Option<Handler> {
+    let handler: Handler = match (kind(instruction, 1), bits(instruction, 0)) {
+        (Kind::Reg, 32) => run!(add_with_one_flag::<u32, Src>),
+        (Kind::Reg, _) => run!(add_with_one_flag::<u64, Src>),
+        (_, 32) => run!(add_with_one_flag::<u32, Mem>),
+        _ => run!(add_with_one_flag::<u64, Mem>),
+    };
+    Some(handler)
+}
+
 /// Compares the accumulator with `x`; true if they are equal. If not, `x` goes to the
 /// accumulator.
 fn compare_accumulator<W: Width>(core: &mut Core<'_>, x: W) -> bool {
@@ -202,6 +229,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Not => by_target!(instruction, not),
         Mnemonic::Xadd => by_target!(instruction, xadd),
         Mnemonic::Cmpxchg => cmpxchg_handler(instruction),
+        Mnemonic::Adcx | Mnemonic::Adox => adx_handler(instruction),
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Bit instructions: BT BTS BTR BTC BSF BSR POPCNT (Intel SDM volume 1, section
-//! 7.3.7).
+//! Bit instructions: BT BTS BTR BTC BSF BSR TZCNT LZCNT POPCNT (Intel SDM volume 1, sections 7.3.7
+//! and 7.3.16).
 
 use iced_x86::{Instruction, Mnemonic};
 
@@ -114,6 +114,21 @@ fn scan<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
+/// TZCNT and LZCNT: the zeros below the lowest or above the highest set bit. CF says that the
+/// source is zero. The flags that are undefined are clear.
+fn count_zeros<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let value = S::read::<Core<'_>, W>(core, op)?.zero_extend();
+    let count = match op.code().mnemonic() {
+        Mnemonic::Tzcnt => value.trailing_zeros().min(W::BITS),
+        _ => value.leading_zeros() - (64 - W::BITS),
+    };
+    core.cpu.regs.write(op.dst, W::truncate(u64::from(count)));
+    let cf = if value == 0 { flags::CF } else { 0 };
+    let zf = if count == 0 { flags::ZF } else { 0 };
+    core.cpu.flags.set_arithmetic(cf | zf, flags::ARITHMETIC);
+    Ok(())
+}
+
 fn popcnt<W: Width, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
     let value = S::read::<Core<'_>, W>(core, op)?.zero_extend();
     let count = u64::from(value.count_ones());
@@ -163,6 +178,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Btr => return test_handler::<Reset>(instruction),
         Mnemonic::Btc => return test_handler::<Complement>(instruction),
         Mnemonic::Bsf | Mnemonic::Bsr => unary!(scan),
+        Mnemonic::Tzcnt | Mnemonic::Lzcnt => unary!(count_zeros),
         Mnemonic::Popcnt => unary!(popcnt),
         _ => return None,
     };

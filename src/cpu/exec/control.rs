@@ -39,7 +39,9 @@ const CR4_DEFINED: u32 = cr4::VME
     | cr4::PGE
     | cr4::PCE
     | cr4::OSFXSR
-    | cr4::OSXMMEXCPT;
+    | cr4::OSXMMEXCPT
+    | cr4::FSGSBASE
+    | cr4::OSXSAVE;
 
 /// In DR7: MOV DR raises #DB.
 const GENERAL_DETECT: u64 = 1 << 13;

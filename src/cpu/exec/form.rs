@@ -36,6 +36,8 @@ pub(super) trait Target: Source + Sized {
 pub(super) struct Dst;
 /// The register `op.src`.
 pub(super) struct Src;
+/// The register `op.extra`.
+pub(super) struct Extra;
 /// The memory operand.
 pub(super) struct Mem;
 /// The immediate.
@@ -102,6 +104,13 @@ impl Source for Src {
     #[inline(always)]
     fn read<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec<B::Value<W>> {
         Ok(b.register(op.src))
+    }
+}
+
+impl Source for Extra {
+    #[inline(always)]
+    fn read<B: Backend, W: Width>(b: &mut B, op: &Op) -> Exec<B::Value<W>> {
+        Ok(b.register(op.extra))
     }
 }
 

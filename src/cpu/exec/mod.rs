@@ -11,6 +11,7 @@ mod alu;
 mod backend;
 mod bcd;
 mod bits;
+mod bmi;
 mod branch;
 mod chain;
 mod cmpxchg;
@@ -54,6 +55,7 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     shift::handler,
     muldiv::handler,
     bits::handler,
+    bmi::handler,
     super::fpu::handler,
     super::simd::handler,
     string::handler,

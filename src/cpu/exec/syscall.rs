@@ -1,4 +1,5 @@
-//! SYSCALL SYSRET SYSENTER SYSEXIT SWAPGS (AMD64 APM volume 2, section 6.1).
+//! SYSCALL SYSRET SYSENTER SYSEXIT SWAPGS (AMD64 APM volume 2, section 6.1), and reading and writing
+//! the bases of FS and GS.
 //!
 //! As AMD has it: SYSCALL works in every mode, SYSENTER and SYSEXIT are invalid in long mode.
 
@@ -6,11 +7,13 @@ use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::{Handler, run};
 use crate::cpu::decode::Op;
+use crate::cpu::descriptor::is_canonical;
 use crate::cpu::fault::{GP, UD};
 use crate::cpu::flags;
-use crate::cpu::mode::efer;
+use crate::cpu::mode::{cr4, efer};
 use crate::cpu::regs::{RCX, RDX, RSP};
-use crate::cpu::segment::{Attributes, CS, GS, SS, Segment};
+use crate::cpu::segment::{Attributes, CS, FS, GS, SS, Segment};
+use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
 
 /// R11.
@@ -167,6 +170,50 @@ fn swapgs(core: &mut Core<'_>, _op: &Op) -> Exec {
     Ok(())
 }
 
+impl Core<'_> {
+    /// #UD unless CR4.FSGSBASE is set.
+    fn require_base_access(&mut self) -> Exec {
+        if self.cpu.cr4 & cr4::FSGSBASE == 0 {
+            return Err(self.fault(UD));
+        }
+        Ok(())
+    }
+}
+
+/// RDFSBASE and RDGSBASE.
+fn read_base<W: Width, const SEGMENT: u8>(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_base_access()?;
+    let base = core.cpu.segment(SEGMENT).base;
+    core.cpu.regs.write(op.dst, W::truncate(base));
+    Ok(())
+}
+
+/// WRFSBASE and WRGSBASE.
+fn write_base<W: Width, const SEGMENT: u8>(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_base_access()?;
+    let base = core.cpu.regs.read::<W>(op.dst).zero_extend();
+    if !is_canonical(base) {
+        return Err(core.fault_with(GP, 0));
+    }
+    core.cpu.segments[usize::from(SEGMENT)].base = base;
+    Ok(())
+}
+
+fn base_handler(instruction: &Instruction) -> Option<Handler> {
+    let wide = instruction.op_count() == 1 && instruction.op_register(0).is_gpr64();
+    Some(match (instruction.mnemonic(), wide) {
+        (Mnemonic::Rdfsbase, true) => run!(read_base::<u64, FS>),
+        (Mnemonic::Rdfsbase, false) => run!(read_base::<u32, FS>),
+        (Mnemonic::Rdgsbase, true) => run!(read_base::<u64, GS>),
+        (Mnemonic::Rdgsbase, false) => run!(read_base::<u32, GS>),
+        (Mnemonic::Wrfsbase, true) => run!(write_base::<u64, FS>),
+        (Mnemonic::Wrfsbase, false) => run!(write_base::<u32, FS>),
+        (Mnemonic::Wrgsbase, true) => run!(write_base::<u64, GS>),
+        (Mnemonic::Wrgsbase, false) => run!(write_base::<u32, GS>),
+        _ => return None,
+    })
+}
+
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match (instruction.mnemonic(), instruction.code()) {
@@ -176,7 +223,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         (Mnemonic::Sysenter, _) => run!(sysenter),
         (Mnemonic::Sysexit | Mnemonic::Sysexitq, _) => run!(sysexit),
         (Mnemonic::Swapgs, _) => run!(swapgs),
-        _ => return None,
+        _ => return base_handler(instruction),
     };
     Some(handler)
 }

@@ -78,7 +78,7 @@ fn sidt(core: &mut Core<'_>, op: &Op) -> Exec {
 
 impl Core<'_> {
     /// #UD in real and virtual-8086 mode, which do not know selectors.
-    pub(super) fn require_protected(&mut self) -> Exec {
+    pub(in crate::cpu) fn require_protected(&mut self) -> Exec {
         if self.cpu.is_protected() {
             return Ok(());
         }

@@ -19,14 +19,14 @@ use crate::cpu::{Core, Exec, Handler, cr4};
 use iced_x86::{Code, Instruction};
 
 /// Bytes up to the end of the MXCSR mask, of ST7, of XMM7 and of XMM15.
-const HEAD: usize = 32;
+pub(super) const HEAD: usize = 32;
 const END_OF_X87: usize = 160;
 const END_OF_XMM7: usize = 288;
 const END_OF_XMM15: usize = 416;
 
 /// How FIP and FDP are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pointers {
+pub(super) enum Pointers {
     /// Selector and 32-bit offset: FXSAVE.
     Selectors,
     /// 64-bit offset: FXSAVE64.
@@ -76,7 +76,7 @@ fn store_prefix<const N: usize>(core: &mut Core<'_>, op: &Op, offset: u64, image
     core.store_bytes(op.segment(), offset, bytes)
 }
 
-fn write_x87(core: &Core<'_>, pointers: Pointers, image: &mut [u8]) {
+pub(super) fn write_x87(core: &Core<'_>, pointers: Pointers, image: &mut [u8]) {
     let fpu = &core.cpu.fpu;
     let last = &fpu.last;
     let [ip, data] = match pointers {
@@ -121,7 +121,7 @@ fn fxrstor(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn read_x87(core: &mut Core<'_>, pointers: Pointers, image: &[u8]) {
+pub(super) fn read_x87(core: &mut Core<'_>, pointers: Pointers, image: &[u8]) {
     let fpu = &mut core.cpu.fpu;
     fpu.set_control(word(image, 0) as u16);
     fpu.set_status(word(image, 2) as u16);
@@ -152,7 +152,7 @@ fn read_x87(core: &mut Core<'_>, pointers: Pointers, image: &[u8]) {
 }
 
 /// Eight bytes of the image, little-endian.
-fn word(image: &[u8], at: usize) -> u64 {
+pub(super) fn word(image: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&image[at..at + 8]);
     u64::from_le_bytes(bytes)

@@ -3,7 +3,8 @@
 //! ```text
 //!   soft     arithmetic as pure functions        state    registers, control, status, tags
 //!   unit     what all instructions share         operand  where their sources come from
-//!   arithmetic, compare, transcendental, load_store, control, fxsave   the instructions
+//!   arithmetic, compare, transcendental, load_store, control, fxsave, xsave   the
+//!                                                                     instructions
 //! ```
 //!
 //! Intel SDM volume 1, chapter 8.
@@ -19,6 +20,7 @@ pub mod soft;
 mod state;
 mod transcendental;
 mod unit;
+pub(super) mod xsave;
 
 use crate::cpu::Handler;
 use iced_x86::Instruction;
@@ -26,7 +28,7 @@ use iced_x86::Instruction;
 pub(crate) use compare::eflags;
 pub use state::{CONTROL_INIT, Fpu, LastInstruction, status};
 
-/// The functions that execute x87 instructions, FXSAVE and FXRSTOR.
+/// The functions that execute x87 instructions, FXSAVE and XSAVE and their kin.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let tables = [
         arithmetic::handler,
@@ -35,6 +37,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         transcendental::handler,
         control::handler,
         fxsave::handler,
+        xsave::handler,
     ];
     tables.iter().find_map(|table| table(instruction))
 }

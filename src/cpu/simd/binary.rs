@@ -1,73 +1,85 @@
-//! The shape that most packed instructions share: the destination and one source, both whole
-//! vectors, give the destination.
+//! The shape that most packed instructions share: two sources, both whole vectors, give the
+//! destination, lane of 128 bits by lane.
 
 use crate::cpu::exec::run;
-use iced_x86::{Instruction, OpKind};
+use iced_x86::Instruction;
 
-use super::operand::{Mem128, Mmx, MmxMem, VectorSource, Xmm};
+use super::operand::{Avx128, Memory, Mmx, Place, Register, Registers, Sse, Unit};
+use super::operand::{by_form, has_memory, registers};
 use crate::cpu::decode::Op;
 use crate::cpu::{Core, Exec, Handler};
 
-/// An operation on two vectors.
+/// An operation on a lane of two vectors.
 pub(super) trait Binary {
-    /// `a` is the destination, `b` the source, `bytes` the width: 8 or 16.
+    /// `a` is of the first source, `b` of the second, `bytes` the width: 8 or 16.
     fn apply(a: u128, b: u128, bytes: usize) -> u128;
 }
 
-/// An operation on two vectors and an immediate byte.
+/// An operation on a lane of two vectors and an immediate byte.
 pub(super) trait Immediate {
-    /// `a` is the destination, `b` the source, `bytes` the width: 8 or 16.
+    /// How many bits of the immediate belong to a lane; 0 if all of them belong to each.
+    const BITS_A_LANE: usize = 0;
+    /// `a` is of the first source, `b` of the second, `bytes` the width: 8 or 16.
     fn apply(a: u128, b: u128, immediate: u8, bytes: usize) -> u128;
 }
 
-fn run<O: Binary, S: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exec {
-    S::enter(core)?;
-    let b = S::source(core, op)?;
-    let a = S::destination(core, op);
-    S::set(core, op, O::apply(a, b, S::BYTES));
+/// Lane by lane.
+#[inline(always)]
+pub(super) fn each<U: Unit>(mut f: impl FnMut(usize) -> u128) -> [u128; 2] {
+    [f(0), if U::LANES == 2 { f(1) } else { 0 }]
+}
+
+fn apply<O: Binary, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    U::set(core, op, each::<U>(|n| O::apply(a[n], b[n], U::BYTES)));
     Ok(())
 }
 
-fn run_immediate<O: Immediate, S: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exec {
-    S::enter(core)?;
-    let b = S::source(core, op)?;
-    let a = S::destination(core, op);
-    S::set(core, op, O::apply(a, b, op.immediate as u8, S::BYTES));
+fn apply_immediate<O: Immediate, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    let result = each::<U>(|n| {
+        let immediate = op.immediate as u8 >> (O::BITS_A_LANE * n);
+        O::apply(a[n], b[n], immediate, U::BYTES)
+    });
+    U::set(core, op, result);
     Ok(())
-}
-
-/// Whether the destination is an MMX register, and whether the source is memory.
-pub(super) fn shape(instruction: &Instruction) -> (bool, bool) {
-    let mmx = instruction.op_register(0).is_mm();
-    (mmx, instruction.op_kind(1) == OpKind::Memory)
 }
 
 /// The handler of `O` for the operands of `instruction`.
 pub(super) fn binary<O: Binary>(instruction: &Instruction) -> Option<Handler> {
-    Some(match shape(instruction) {
-        (false, false) => run!(run::<O, Xmm>),
-        (false, true) => run!(run::<O, Mem128>),
-        (true, false) => run!(run::<O, Mmx>),
-        (true, true) => run!(run::<O, MmxMem>),
+    Some(match (registers(instruction), has_memory(instruction)) {
+        (Registers::Mmx, true) => run!(apply::<O, Mmx, Memory>),
+        (Registers::Mmx, false) => run!(apply::<O, Mmx, Register>),
+        _ => by_form!(instruction, apply, O),
     })
 }
 
 /// The handler of `O`, whose memory source has 8 bytes although its destination is an XMM
 /// register.
 pub(super) fn from_half<O: Binary>(instruction: &Instruction) -> Option<Handler> {
-    use super::operand::Mem64;
-    Some(match shape(instruction).1 {
-        false => run!(run::<O, Xmm>),
-        true => run!(run::<O, Mem64>),
-    })
+    fn apply_half<O: Binary, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+        U::enter(core)?;
+        let b = u128::from(Memory::low::<u64>(core, op)?);
+        let a = U::first(core, op)[0];
+        U::set(core, op, [O::apply(a, b, 16), 0]);
+        Ok(())
+    }
+    match (registers(instruction), has_memory(instruction)) {
+        (Registers::Sse, true) => Some(run!(apply_half::<O, Sse>)),
+        (Registers::Avx128, true) => Some(run!(apply_half::<O, Avx128>)),
+        _ => binary::<O>(instruction),
+    }
 }
 
 /// The handler of `O` for the operands of `instruction`.
 pub(super) fn with_immediate<O: Immediate>(instruction: &Instruction) -> Option<Handler> {
-    Some(match shape(instruction) {
-        (false, false) => run!(run_immediate::<O, Xmm>),
-        (false, true) => run!(run_immediate::<O, Mem128>),
-        (true, false) => run!(run_immediate::<O, Mmx>),
-        (true, true) => run!(run_immediate::<O, MmxMem>),
+    Some(match (registers(instruction), has_memory(instruction)) {
+        (Registers::Mmx, true) => run!(apply_immediate::<O, Mmx, Memory>),
+        (Registers::Mmx, false) => run!(apply_immediate::<O, Mmx, Register>),
+        _ => by_form!(instruction, apply_immediate, O),
     })
 }

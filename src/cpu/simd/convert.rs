@@ -1,15 +1,17 @@
-//! CVTxx2xx: between integers, singles and doubles.
-//! Intel SDM volume 1, sections 11.4.4.1 and 11.6.5; figure 11-8.
+//! CVTxx2xx: between integers, halves, singles and doubles.
+//! Intel SDM volume 1, sections 11.4.4.1, 11.6.5 and 14.4; figure 11-8.
 
+use super::binary::each;
 use super::float::{self, Number};
-use super::float_unit::{Memory, Register, Source, by_source, set_low};
+use super::operand::{Memory, Place, Register, Sse, Unit, by_form, by_unit, has_memory, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
+use crate::cpu::fpu::soft::arith::{convert, convert_checked};
 use crate::cpu::fpu::soft::integral::to_integer;
-use crate::cpu::fpu::soft::{Env, Float32, Float64, Rounding};
+use crate::cpu::fpu::soft::{Env, Float16, Float32, Float64, Format, Rounding};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic as M};
 
 /// How a number becomes an integer.
 trait Rule {
@@ -52,12 +54,12 @@ fn to_dword<N: Number>(env: &mut Env, value: N) -> u32 {
 }
 
 /// Scalar to general register: CVT(T)SS2SI, CVT(T)SD2SI.
-fn scalar_to_integer<R: Rule, N: Number, W: Width, S: Source>(
+fn scalar_to_integer<R: Rule, N: Number, W: Width, U: Unit, P: Place>(
     core: &mut Core<'_>,
     op: &Op,
 ) -> Exec {
-    core.enter_sse()?;
-    let value: N = S::number(core, op)?;
+    U::enter(core)?;
+    let value: N = P::number(core, op)?;
     let mut env = integer_env::<R>(core);
     let value = value.unpack(&env);
     let integer = to_integer(&mut env, value, W::BITS);
@@ -69,12 +71,9 @@ fn scalar_to_integer<R: Rule, N: Number, W: Width, S: Source>(
 }
 
 /// General register or memory to scalar: CVTSI2SS, CVTSI2SD.
-fn scalar_from_integer<N: Number, W: Width, const MEMORY: bool>(
-    core: &mut Core<'_>,
-    op: &Op,
-) -> Exec {
-    core.enter_sse()?;
-    let integer: W = if MEMORY {
+fn scalar_from_integer<N: Number, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let integer: W = if op.has_memory() {
         core.load(op)?
     } else {
         core.cpu.regs.read(op.src)
@@ -82,18 +81,18 @@ fn scalar_from_integer<N: Number, W: Width, const MEMORY: bool>(
     let mut env = core.sse_env();
     let value: N = float::from_integer(&mut env, integer.sign_extend().cast_signed());
     core.settle_sse(&env)?;
-    set_low(core, op, value);
+    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
 /// CVTSS2SD and CVTSD2SS.
-fn scalar_to_scalar<A: Number, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value: A = S::number(core, op)?;
+fn scalar_to_scalar<A: Number, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let value: A = P::number(core, op)?;
     let mut env = core.sse_env();
     let value: N = float::convert(&mut env, value);
     core.settle_sse(&env)?;
-    set_low(core, op, value);
+    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
@@ -109,46 +108,67 @@ fn pair(low: u32, high: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
-fn singles_to_dwords<R: Rule, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = S::vector(core, op)?;
+/// The source of what widens: half as many bytes as the result.
+#[inline(always)]
+fn narrow_source<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
+    match U::LANES {
+        1 => Ok(P::low::<u64>(core, op)?.into()),
+        _ => P::lane(core, op),
+    }
+}
+
+/// What narrows gives a quadword a lane.
+#[inline(always)]
+fn narrow_result<U: Unit>(mut f: impl FnMut(usize) -> u64) -> [u128; 2] {
+    let low = u128::from(f(0));
+    let high = if U::LANES == 2 { f(1) } else { 0 };
+    [low | u128::from(high) << 64, 0]
+}
+
+fn singles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = P::vector::<U>(core, op)?;
     let mut env = integer_env::<R>(core);
-    let result = (0..4).fold(0, |result, n| {
-        let integer = to_dword(&mut env, Float32::lane(source, n));
-        result | Float32(integer).in_lane(n)
+    let result = each::<U>(|lane| {
+        (0..4).fold(0, |result, n| {
+            let integer = to_dword(&mut env, Float32::lane(source[lane], n));
+            result | Float32(integer).in_lane(n)
+        })
     });
     core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    U::set(core, op, result);
     Ok(())
 }
 
-fn dwords_to_singles<S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = S::vector(core, op)?;
+fn dwords_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = P::vector::<U>(core, op)?;
     let mut env = core.sse_env();
-    let result = (0..4).fold(0, |result, n| {
-        let integer = i64::from(Float32::lane(source, n).0.cast_signed());
-        result | float::from_integer::<Float32>(&mut env, integer).in_lane(n)
+    let result = each::<U>(|lane| {
+        (0..4).fold(0, |result, n| {
+            let integer = i64::from(Float32::lane(source[lane], n).0.cast_signed());
+            result | float::from_integer::<Float32>(&mut env, integer).in_lane(n)
+        })
     });
     core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    U::set(core, op, result);
     Ok(())
 }
 
-/// Two doubles as dwords, in the low half.
+/// Two doubles as dwords.
 #[inline(always)]
 fn doubles_to_pair(env: &mut Env, source: u128) -> u64 {
     let low = to_dword(env, Float64::lane(source, 0));
     pair(low, to_dword(env, Float64::lane(source, 1)))
 }
 
-fn doubles_to_dwords<R: Rule, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = S::vector(core, op)?;
+fn doubles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = P::vector::<U>(core, op)?;
     let mut env = integer_env::<R>(core);
-    let result = doubles_to_pair(&mut env, source);
+    let result = narrow_result::<U>(|lane| doubles_to_pair(&mut env, source[lane]));
     core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, u128::from(result));
+    U::set(core, op, result);
     Ok(())
 }
 
@@ -159,45 +179,102 @@ fn pair_to_doubles(env: &mut Env, source: u64) -> u128 {
     low.in_lane(0) | high.in_lane(1)
 }
 
-fn dwords_to_doubles<S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = S::half(core, op)?;
-    let result = pair_to_doubles(&mut core.sse_env(), source);
-    core.cpu.sse.set(op.dst, result);
+fn dwords_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = narrow_source::<U, P>(core, op)?;
+    let mut env = core.sse_env();
+    let result = each::<U>(|lane| pair_to_doubles(&mut env, (source >> (64 * lane)) as u64));
+    U::set(core, op, result);
     Ok(())
 }
 
-fn singles_to_doubles<S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = u128::from(S::half(core, op)?);
+fn singles_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = narrow_source::<U, P>(core, op)?;
     let mut env = core.sse_env();
-    let result = (0..2).fold(0, |result, n| {
-        let value: Float64 = float::convert(&mut env, Float32::lane(source, n));
-        result | value.in_lane(n)
+    let result = each::<U>(|lane| {
+        (0..2).fold(0, |result, n| {
+            let single = Float32::lane(source, 2 * lane + n);
+            let value: Float64 = float::convert(&mut env, single);
+            result | value.in_lane(n)
+        })
     });
     core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    U::set(core, op, result);
     Ok(())
 }
 
-fn doubles_to_singles<S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let source = S::vector(core, op)?;
+fn doubles_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = P::vector::<U>(core, op)?;
     let mut env = core.sse_env();
-    let result = (0..2).fold(0, |result, n| {
-        let value: Float32 = float::convert(&mut env, Float64::lane(source, n));
-        result | value.in_lane(n)
+    let result = narrow_result::<U>(|lane| {
+        let [low, high] = [0, 1].map(|n| {
+            let value: Float32 = float::convert(&mut env, Float64::lane(source[lane], n));
+            value.0
+        });
+        pair(low, high)
     });
     core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    U::set(core, op, result);
     Ok(())
+}
+
+/// VCVTPH2PS. Denormal halves are normal singles: neither DAZ nor DE concerns them.
+fn halves_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = narrow_source::<U, P>(core, op)?;
+    let mut env = Env {
+        daz: false,
+        ..core.sse_env()
+    };
+    let result = each::<U>(|lane| {
+        (0..4).fold(0, |result, n| {
+            let half = Float16((source >> (16 * (4 * lane + n))) as u16).unpack(&env);
+            result | convert::<Float32>(&mut env, half).in_lane(n)
+        })
+    });
+    core.settle_sse(&env)?;
+    U::set(core, op, result);
+    Ok(())
+}
+
+/// VCVTPS2PH: rounding is in imm8[1:0], or with imm8[2] in MXCSR. Tiny results are never flushed.
+fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let source = U::register(core, op.src);
+    let mut env = Env {
+        ftz: false,
+        ..core.sse_env()
+    };
+    if op.immediate & 4 == 0 {
+        env.rounding = Rounding::from_bits(op.immediate as u32);
+    }
+    let [result, _] = narrow_result::<U>(|lane| {
+        (0..4).fold(0, |result, n| {
+            let single = Float32::lane(source[lane], n).unpack(&env);
+            let half: Float16 = convert_checked(&mut env, single);
+            result | u64::from(half.0) << (16 * n)
+        })
+    });
+    let unmasked = env.unmasked() != 0;
+    match (op.has_memory(), U::LANES) {
+        _ if unmasked => {}
+        (false, _) => core.cpu.sse.set_ymm(op.dst, [result, 0]),
+        (true, 1) => core.store(op, result as u64)?,
+        (true, _) => {
+            let offset = core.effective_address(op);
+            core.store_bytes(op.segment(), offset, result.to_le_bytes())?;
+        }
+    }
+    core.settle_sse(&env)
 }
 
 /// CVT(T)PS2PI: two singles to an MMX register.
-fn singles_to_mmx<R: Rule, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn singles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
-    let source = u128::from(S::half(core, op)?);
+    let source = u128::from(P::low::<u64>(core, op)?);
     let mut env = integer_env::<R>(core);
     let low = to_dword(&mut env, Float32::lane(source, 0));
     let result = pair(low, to_dword(&mut env, Float32::lane(source, 1)));
@@ -205,12 +282,12 @@ fn singles_to_mmx<R: Rule, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// CVT(T)PD2PI: two doubles to an MMX register.
-fn doubles_to_mmx<R: Rule, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn doubles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
-    let source = S::vector(core, op)?;
+    let source = P::vector::<Sse>(core, op)?;
     let mut env = integer_env::<R>(core);
-    let result = doubles_to_pair(&mut env, source);
+    let result = doubles_to_pair(&mut env, source[0]);
     set_mmx(core, op, &env, result)
 }
 
@@ -227,7 +304,7 @@ fn set_singles(core: &mut Core<'_>, op: &Op, source: u64) -> Exec {
     let mut env = core.sse_env();
     let [low, high] = dwords(source).map(|n| float::from_integer::<Float32>(&mut env, n));
     core.settle_sse(&env)?;
-    core.cpu.sse.set_low64(op.dst, pair(low.0, high.0));
+    set_low::<Sse, Float64>(core, op, Float64(pair(low.0, high.0)));
     Ok(())
 }
 
@@ -259,56 +336,63 @@ fn mmx_to_doubles(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// Scalar to integer, for the width of the general register.
 fn integer_handler<R: Rule, N: Number>(i: &Instruction) -> Handler {
-    match (i.op_register(0).size(), i.op_kind(1)) {
-        (8, OpKind::Memory) => run!(scalar_to_integer::<R, N, u64, Memory>),
-        (8, _) => run!(scalar_to_integer::<R, N, u64, Register>),
-        (_, OpKind::Memory) => run!(scalar_to_integer::<R, N, u32, Memory>),
-        _ => run!(scalar_to_integer::<R, N, u32, Register>),
+    match i.op_register(0).size() {
+        8 => by_form!(i, scalar_to_integer, R, N, u64),
+        _ => by_form!(i, scalar_to_integer, R, N, u32),
     }
 }
 
 /// Integer to scalar, for the width of the source.
 fn from_integer_handler<N: Number>(i: &Instruction) -> Handler {
-    if i.op_kind(1) == OpKind::Memory {
-        return match i.memory_size().size() {
-            8 => run!(scalar_from_integer::<N, u64, true>),
-            _ => run!(scalar_from_integer::<N, u32, true>),
-        };
-    }
-    match i.op_register(1).size() {
-        8 => run!(scalar_from_integer::<N, u64, false>),
-        _ => run!(scalar_from_integer::<N, u32, false>),
+    let bytes = match has_memory(i) {
+        true => i.memory_size().size(),
+        false => i.op_register(i.op_count() - 1).size(),
+    };
+    match bytes {
+        8 => by_unit!(i, scalar_from_integer, N, u64),
+        _ => by_unit!(i, scalar_from_integer, N, u32),
     }
 }
 
 /// The handlers of this file.
 pub(super) fn handler(i: &Instruction) -> Option<Handler> {
-    let memory = i.op_count() > 1 && i.op_kind(1) == OpKind::Memory;
     Some(match i.mnemonic() {
-        Mnemonic::Cvtss2si => integer_handler::<Rounded, Float32>(i),
-        Mnemonic::Cvtsd2si => integer_handler::<Rounded, Float64>(i),
-        Mnemonic::Cvttss2si => integer_handler::<Truncated, Float32>(i),
-        Mnemonic::Cvttsd2si => integer_handler::<Truncated, Float64>(i),
-        Mnemonic::Cvtsi2ss => from_integer_handler::<Float32>(i),
-        Mnemonic::Cvtsi2sd => from_integer_handler::<Float64>(i),
-        Mnemonic::Cvtss2sd => by_source!(i, scalar_to_scalar, Float32, Float64),
-        Mnemonic::Cvtsd2ss => by_source!(i, scalar_to_scalar, Float64, Float32),
-        Mnemonic::Cvtps2dq => by_source!(i, singles_to_dwords, Rounded),
-        Mnemonic::Cvttps2dq => by_source!(i, singles_to_dwords, Truncated),
-        Mnemonic::Cvtdq2ps => by_source!(i, dwords_to_singles),
-        Mnemonic::Cvtpd2dq => by_source!(i, doubles_to_dwords, Rounded),
-        Mnemonic::Cvttpd2dq => by_source!(i, doubles_to_dwords, Truncated),
-        Mnemonic::Cvtdq2pd => by_source!(i, dwords_to_doubles),
-        Mnemonic::Cvtps2pd => by_source!(i, singles_to_doubles),
-        Mnemonic::Cvtpd2ps => by_source!(i, doubles_to_singles),
-        Mnemonic::Cvtps2pi => by_source!(i, singles_to_mmx, Rounded),
-        Mnemonic::Cvttps2pi => by_source!(i, singles_to_mmx, Truncated),
-        Mnemonic::Cvtpd2pi => by_source!(i, doubles_to_mmx, Rounded),
-        Mnemonic::Cvttpd2pi => by_source!(i, doubles_to_mmx, Truncated),
-        Mnemonic::Cvtpi2ps if memory => run!(memory_to_singles),
-        Mnemonic::Cvtpi2ps => run!(mmx_to_singles),
-        Mnemonic::Cvtpi2pd if memory => run!(dwords_to_doubles::<Memory>),
-        Mnemonic::Cvtpi2pd => run!(mmx_to_doubles),
+        M::Cvtss2si | M::Vcvtss2si => integer_handler::<Rounded, Float32>(i),
+        M::Cvtsd2si | M::Vcvtsd2si => integer_handler::<Rounded, Float64>(i),
+        M::Cvttss2si | M::Vcvttss2si => integer_handler::<Truncated, Float32>(i),
+        M::Cvttsd2si | M::Vcvttsd2si => integer_handler::<Truncated, Float64>(i),
+        M::Cvtsi2ss | M::Vcvtsi2ss => from_integer_handler::<Float32>(i),
+        M::Cvtsi2sd | M::Vcvtsi2sd => from_integer_handler::<Float64>(i),
+        M::Cvtss2sd | M::Vcvtss2sd => by_form!(i, scalar_to_scalar, Float32, Float64),
+        M::Cvtsd2ss | M::Vcvtsd2ss => by_form!(i, scalar_to_scalar, Float64, Float32),
+        M::Cvtps2dq | M::Vcvtps2dq => by_form!(i, singles_to_dwords, Rounded),
+        M::Cvttps2dq | M::Vcvttps2dq => by_form!(i, singles_to_dwords, Truncated),
+        M::Cvtdq2ps | M::Vcvtdq2ps => by_form!(i, dwords_to_singles),
+        M::Cvtpd2dq | M::Vcvtpd2dq => by_form!(i, doubles_to_dwords, Rounded),
+        M::Cvttpd2dq | M::Vcvttpd2dq => by_form!(i, doubles_to_dwords, Truncated),
+        M::Cvtdq2pd | M::Vcvtdq2pd => by_form!(i, dwords_to_doubles),
+        M::Cvtps2pd | M::Vcvtps2pd => by_form!(i, singles_to_doubles),
+        M::Cvtpd2ps | M::Vcvtpd2ps => by_form!(i, doubles_to_singles),
+        M::Vcvtph2ps => by_form!(i, halves_to_singles),
+        M::Vcvtps2ph => by_unit!(i, singles_to_halves),
+        _ => return mmx_handler(i),
+    })
+}
+
+fn mmx_handler(i: &Instruction) -> Option<Handler> {
+    Some(match (i.mnemonic(), has_memory(i)) {
+        (M::Cvtps2pi, true) => run!(singles_to_mmx::<Rounded, Memory>),
+        (M::Cvtps2pi, false) => run!(singles_to_mmx::<Rounded, Register>),
+        (M::Cvttps2pi, true) => run!(singles_to_mmx::<Truncated, Memory>),
+        (M::Cvttps2pi, false) => run!(singles_to_mmx::<Truncated, Register>),
+        (M::Cvtpd2pi, true) => run!(doubles_to_mmx::<Rounded, Memory>),
+        (M::Cvtpd2pi, false) => run!(doubles_to_mmx::<Rounded, Register>),
+        (M::Cvttpd2pi, true) => run!(doubles_to_mmx::<Truncated, Memory>),
+        (M::Cvttpd2pi, false) => run!(doubles_to_mmx::<Truncated, Register>),
+        (M::Cvtpi2ps, true) => run!(memory_to_singles),
+        (M::Cvtpi2ps, false) => run!(mmx_to_singles),
+        (M::Cvtpi2pd, true) => run!(dwords_to_doubles::<Sse, Memory>),
+        (M::Cvtpi2pd, false) => run!(mmx_to_doubles),
         _ => return None,
     })
 }

@@ -90,22 +90,30 @@ fn flush_denormal<F: Format>(env: &Env, value: F) -> F {
     }
 }
 
-/// Whether predicate `code` (imm8 of CMPxx, 0 to 7) holds for `a` and `b`.
+/// For each predicate the relations for which it holds: bit 0 less, 1 equal, 2 greater, 3
+/// unordered (Intel SDM volume 2, table 3-1). The last eight are those that only AVX has.
+const PREDICATES: [u8; 16] = [
+    0b0010, 0b0001, 0b0011, 0b1000, 0b1101, 0b1110, 0b1100, 0b0111, //
+    0b1010, 0b1001, 0b1011, 0b0000, 0b0101, 0b0110, 0b0100, 0b1111,
+];
+
+/// Whether predicate `code` (imm8 of CMPxx, 0 to 7, or of VCMPxx, 0 to 31) holds for `a` and `b`.
 #[inline]
 pub fn holds<F: Format>(env: &mut Env, code: u8, a: F, b: F) -> bool {
     let (a, b) = (a.unpack(env), b.unpack(env));
-    // LT, LE and their negations signal for quiet NaNs too.
-    let relation = match code & 3 {
-        1 | 2 => compare(env, a, b),
-        _ => compare_quiet(env, a, b),
+    // Less, less or equal and their negations signal for quiet NaNs too; bit 4 turns that about.
+    let signals = matches!(code & 3, 1 | 2) ^ (code & 16 != 0);
+    let relation = match signals {
+        true => compare(env, a, b),
+        false => compare_quiet(env, a, b),
     };
-    let holds = match code & 3 {
-        0 => relation == Some(Ordering::Equal),
-        1 => relation == Some(Ordering::Less),
-        2 => matches!(relation, Some(Ordering::Less | Ordering::Equal)),
-        _ => relation.is_none(),
+    let bit = match relation {
+        Some(Ordering::Less) => 0,
+        Some(Ordering::Equal) => 1,
+        Some(Ordering::Greater) => 2,
+        None => 3,
     };
-    holds ^ (code & 4 != 0)
+    PREDICATES[usize::from(code & 15)] >> bit & 1 != 0
 }
 
 /// ROUNDSS and its kin under immediate byte `control`: bits 1:0 rounding, bit 2 take it from MXCSR

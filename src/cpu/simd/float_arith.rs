@@ -1,16 +1,17 @@
 //! ADD SUB MUL DIV MIN MAX SQRT CMP ADDSUB HADD HSUB DP ROUND RCP RSQRT (U)COMI on packed and
-//! scalar numbers. Intel SDM volume 1, sections 10.4.1, 11.4.1, 12.3 and 12.8.
+//! scalar numbers. Intel SDM volume 1, sections 10.4.1, 11.4.1, 12.3, 12.8 and 14.1.
 
 use super::approximate;
+use super::binary::each;
 use super::float::{self, Number};
 use super::float_fast::{Fast, is_suitable};
-use super::float_unit::{Source, by_source, set_low};
+use super::operand::{Place, Unit, Vector, by_form, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fpu::eflags;
 use crate::cpu::fpu::soft::compare::{Relation, compare, compare_quiet};
 use crate::cpu::fpu::soft::{Env, Float32, Float64, Unpacked};
 use crate::cpu::{Core, Exec, Handler, flags};
-use iced_x86::{Instruction, Mnemonic};
+use iced_x86::{EncodingKind, Instruction, Mnemonic as M};
 
 /// An operation on a lane of the destination and one of the source.
 trait Operation {
@@ -78,54 +79,75 @@ impl Operation for Sqrt {
     }
 }
 
-/// Lane `n` of the result is `f` of lanes `n`.
+/// Number `n` of the result is `f` of numbers `n`.
 #[inline(always)]
 fn map<N: Number>(a: u128, b: u128, mut f: impl FnMut(N, N) -> N) -> u128 {
-    let lanes = 0..128 / N::BITS;
-    lanes.fold(0, |result, n| {
+    let numbers = 0..128 / N::BITS;
+    numbers.fold(0, |result, n| {
         result | f(N::lane(a, n), N::lane(b, n)).in_lane(n)
     })
 }
 
-fn packed<O: Operation, N: Number + Fast, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = S::vector(core, op)?;
-    let a = core.cpu.sse.get(op.dst);
+fn packed<O: Operation, N: Number + Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
     if is_suitable(core.cpu.sse.mxcsr) {
         let mut fine = true;
-        let result = map::<N>(a, b, |a, b| match O::fast(a, b) {
-            Some(value) => value,
-            None => {
-                fine = false;
-                a
-            }
+        let result = each::<U>(|lane| {
+            map::<N>(a[lane], b[lane], |a, b| match O::fast(a, b) {
+                Some(value) => value,
+                None => {
+                    fine = false;
+                    a
+                }
+            })
         });
         if fine {
-            core.cpu.sse.set(op.dst, result);
+            U::set(core, op, result);
             return Ok(());
         }
     }
-    let mut env = core.sse_env();
-    let result = map::<N>(a, b, |a, b| O::apply(&mut env, a, b));
-    core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    finish_packed::<U>(core, op, |env, lane| {
+        map::<N>(a[lane], b[lane], |a, b| O::apply(env, a, b))
+    })
+}
+
+/// Computes a vector lane by lane and writes it, unless an exception prevents that.
+#[inline(always)]
+fn finish_packed<U: Unit>(
+    core: &mut Core<'_>,
+    op: &Op,
+    f: impl FnMut(&mut Env, usize) -> u128,
+) -> Exec {
+    let result = step::<U>(core, f)?;
+    U::set(core, op, result);
     Ok(())
 }
 
-fn scalar<O: Operation, N: Number + Fast, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b: N = S::number(core, op)?;
-    let a = N::lane(core.cpu.sse.get(op.dst), 0);
+/// Computes a vector lane by lane, unless an exception prevents that.
+#[inline(always)]
+fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> u128) -> Exec<Vector> {
+    let mut env = core.sse_env();
+    let result = each::<U>(|lane| f(&mut env, lane));
+    core.settle_sse(&env)?;
+    Ok(result)
+}
+
+fn scalar<O: Operation, N: Number + Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b: N = P::number(core, op)?;
+    let a = N::lane(U::first(core, op)[0], 0);
     if is_suitable(core.cpu.sse.mxcsr)
         && let Some(value) = O::fast(a, b)
     {
-        set_low(core, op, value);
+        set_low::<U, N>(core, op, value);
         return Ok(());
     }
     let mut env = core.sse_env();
     let value = O::apply(&mut env, a, b);
     core.settle_sse(&env)?;
-    set_low(core, op, value);
+    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
@@ -134,12 +156,21 @@ trait Controlled {
     fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N;
 }
 
-/// CMPxx: all ones where the predicate holds.
+/// CMPxx: all ones where the predicate in imm8[2:0] holds.
 struct Compare;
+/// VCMPxx: the predicate is imm8[4:0].
+struct CompareWide;
 /// ROUNDxx.
 struct Round;
 
 impl Controlled for Compare {
+    #[inline(always)]
+    fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N {
+        CompareWide::apply(env, a, b, control & 7)
+    }
+}
+
+impl Controlled for CompareWide {
     #[inline(always)]
     fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N {
         N::cut(if float::holds(env, control, a, b) {
@@ -157,31 +188,37 @@ impl Controlled for Round {
     }
 }
 
-fn packed_controlled<O: Controlled, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = S::vector(core, op)?;
-    let a = core.cpu.sse.get(op.dst);
-    let mut env = core.sse_env();
-    let result = map::<N>(a, b, |a, b| O::apply(&mut env, a, b, op.immediate as u8));
-    core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
-    Ok(())
+fn packed_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
+    core: &mut Core<'_>,
+    op: &Op,
+) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    finish_packed::<U>(core, op, |env, lane| {
+        map::<N>(a[lane], b[lane], |a, b| {
+            O::apply(env, a, b, op.immediate as u8)
+        })
+    })
 }
 
-fn scalar_controlled<O: Controlled, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b: N = S::number(core, op)?;
-    let a = N::lane(core.cpu.sse.get(op.dst), 0);
+fn scalar_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
+    core: &mut Core<'_>,
+    op: &Op,
+) -> Exec {
+    U::enter(core)?;
+    let b: N = P::number(core, op)?;
+    let a = N::lane(U::first(core, op)[0], 0);
     let mut env = core.sse_env();
     let value = O::apply(&mut env, a, b, op.immediate as u8);
     core.settle_sse(&env)?;
-    set_low(core, op, value);
+    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
 /// An operation whose lanes meet in other ways.
 trait Crossed {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128, control: u8) -> u128;
+    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128;
 }
 
 /// ADDSUBxx: odd lanes added, even ones subtracted.
@@ -190,11 +227,9 @@ struct AddSub;
 struct HorizontalAdd;
 /// HSUBxx.
 struct HorizontalSub;
-/// DPxx.
-struct DotProduct;
 
 impl Crossed for AddSub {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128, _: u8) -> u128 {
+    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
         let mut odd = true;
         map::<N>(a, b, |a, b| {
             odd = !odd;
@@ -221,47 +256,53 @@ fn neighbours<N: Number>(a: u128, b: u128, mut f: impl FnMut(N, N) -> N) -> u128
 }
 
 impl Crossed for HorizontalAdd {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128, _: u8) -> u128 {
+    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
         neighbours::<N>(a, b, |x, y| float::add(env, x, y))
     }
 }
 
 impl Crossed for HorizontalSub {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128, _: u8) -> u128 {
+    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
         neighbours::<N>(a, b, |x, y| float::sub(env, x, y))
     }
 }
 
-impl Crossed for DotProduct {
-    /// Products of the lanes in bits 7:4, added pairwise, into the lanes in bits 3:0.
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128, control: u8) -> u128 {
-        let mut n = 0;
-        let products = map::<N>(a, b, |a, b| {
-            n += 1;
-            if control >> (n + 3) & 1 != 0 {
+fn crossed<O: Crossed, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    finish_packed::<U>(core, op, |env, lane| O::apply::<N>(env, a[lane], b[lane]))
+}
+
+/// DPxx: products of the numbers in bits 7:4, added pairwise, into the numbers in bits 3:0. Each
+/// step is an operation of its own: where one faults, the next does not begin.
+fn dot_product<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    let control = op.immediate as u8;
+    let mut terms = step::<U>(core, |env, lane| {
+        let mut chosen = control >> 3;
+        map::<N>(a[lane], b[lane], |a, b| {
+            chosen >>= 1;
+            if chosen & 1 != 0 {
                 float::mul(env, a, b)
             } else {
                 N::zero(false)
             }
-        });
-        let mut sums = neighbours::<N>(products, products, |x, y| float::add(env, x, y));
-        if N::BITS == 32 {
-            sums = neighbours::<N>(sums, sums, |x, y| float::add(env, x, y));
-        }
-        let sum = N::lane(sums, 0);
-        let lanes = (0..128 / N::BITS).filter(|n| control >> n & 1 != 0);
-        lanes.fold(0, |result, n| result | sum.in_lane(n))
+        })
+    })?;
+    for _ in 0..64 / N::BITS {
+        terms = step::<U>(core, |env, lane| {
+            neighbours::<N>(terms[lane], terms[lane], |x, y| float::add(env, x, y))
+        })?;
     }
-}
-
-fn crossed<O: Crossed, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = S::vector(core, op)?;
-    let a = core.cpu.sse.get(op.dst);
-    let mut env = core.sse_env();
-    let result = O::apply::<N>(&mut env, a, b, op.immediate as u8);
-    core.settle_sse(&env)?;
-    core.cpu.sse.set(op.dst, result);
+    let result = each::<U>(|lane| {
+        let sum = N::lane(terms[lane], 0);
+        let into = (0..128 / N::BITS).filter(|n| control >> n & 1 != 0);
+        into.fold(0, |result, n| result | sum.in_lane(n))
+    });
+    U::set(core, op, result);
     Ok(())
 }
 
@@ -285,19 +326,18 @@ impl Approximation for ReciprocalSqrt {
     }
 }
 
-fn approximate_packed<O: Approximation, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = S::vector(core, op)?;
-    core.cpu
-        .sse
-        .set(op.dst, map::<Float32>(b, b, |b, _| O::apply(b)));
+fn approximate_packed<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let result = each::<U>(|n| map::<Float32>(b[n], b[n], |b, _| O::apply(b)));
+    U::set(core, op, result);
     Ok(())
 }
 
-fn approximate_scalar<O: Approximation, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = S::number(core, op)?;
-    set_low(core, op, O::apply(b));
+fn approximate_scalar<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::number(core, op)?;
+    set_low::<U, Float32>(core, op, O::apply(b));
     Ok(())
 }
 
@@ -323,9 +363,9 @@ impl Rule for Unordered {
     }
 }
 
-fn compare_scalar<R: Rule, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b: N = S::number(core, op)?;
+fn compare_scalar<R: Rule, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b: N = P::number(core, op)?;
     let a = N::lane(core.cpu.sse.get(op.dst), 0);
     let mut env = core.sse_env();
     let (a, b) = (a.unpack(&env), b.unpack(&env));
@@ -337,30 +377,46 @@ fn compare_scalar<R: Rule, N: Number, S: Source>(core: &mut Core<'_>, op: &Op) -
     Ok(())
 }
 
-/// The four forms of an operation.
+/// The four forms of an operation, in SSE and AVX.
 macro_rules! four_forms {
-    ($instruction:expr, $operation:ident, $ps:ident $pd:ident $ss:ident $sd:ident,
+    ($instruction:expr, $operation:ident,
+     $ps:ident $pd:ident $ss:ident $sd:ident / $vps:ident $vpd:ident $vss:ident $vsd:ident,
      $packed:ident $scalar:ident) => {
         match $instruction.mnemonic() {
-            Mnemonic::$ps => Some(by_source!($instruction, $packed, $operation, Float32)),
-            Mnemonic::$pd => Some(by_source!($instruction, $packed, $operation, Float64)),
-            Mnemonic::$ss => Some(by_source!($instruction, $scalar, $operation, Float32)),
-            Mnemonic::$sd => Some(by_source!($instruction, $scalar, $operation, Float64)),
+            M::$ps | M::$vps => Some(by_form!($instruction, $packed, $operation, Float32)),
+            M::$pd | M::$vpd => Some(by_form!($instruction, $packed, $operation, Float64)),
+            M::$ss | M::$vss => Some(by_form!($instruction, $scalar, $operation, Float32)),
+            M::$sd | M::$vsd => Some(by_form!($instruction, $scalar, $operation, Float64)),
             _ => None,
         }
     };
 }
 
+macro_rules! arithmetic {
+    ($instruction:expr, $operation:ident, $($mnemonics:tt)+) => {
+        four_forms!($instruction, $operation, $($mnemonics)+, packed scalar)
+    };
+}
+
+macro_rules! controlled {
+    ($instruction:expr, $operation:ident, $($mnemonics:tt)+) => {
+        four_forms!($instruction, $operation, $($mnemonics)+, packed_controlled scalar_controlled)
+    };
+}
+
 /// The handlers of this file.
 pub(super) fn handler(i: &Instruction) -> Option<Handler> {
-    four_forms!(i, Add, Addps Addpd Addss Addsd, packed scalar)
-        .or_else(|| four_forms!(i, Sub, Subps Subpd Subss Subsd, packed scalar))
-        .or_else(|| four_forms!(i, Mul, Mulps Mulpd Mulss Mulsd, packed scalar))
-        .or_else(|| four_forms!(i, Div, Divps Divpd Divss Divsd, packed scalar))
-        .or_else(|| four_forms!(i, Min, Minps Minpd Minss Minsd, packed scalar))
-        .or_else(|| four_forms!(i, Max, Maxps Maxpd Maxss Maxsd, packed scalar))
-        .or_else(|| four_forms!(i, Sqrt, Sqrtps Sqrtpd Sqrtss Sqrtsd, packed scalar))
+    arithmetic!(i, Add, Addps Addpd Addss Addsd / Vaddps Vaddpd Vaddss Vaddsd)
+        .or_else(|| arithmetic!(i, Sub, Subps Subpd Subss Subsd / Vsubps Vsubpd Vsubss Vsubsd))
+        .or_else(|| arithmetic!(i, Mul, Mulps Mulpd Mulss Mulsd / Vmulps Vmulpd Vmulss Vmulsd))
+        .or_else(|| arithmetic!(i, Div, Divps Divpd Divss Divsd / Vdivps Vdivpd Vdivss Vdivsd))
+        .or_else(|| arithmetic!(i, Min, Minps Minpd Minss Minsd / Vminps Vminpd Vminss Vminsd))
+        .or_else(|| arithmetic!(i, Max, Maxps Maxpd Maxss Maxsd / Vmaxps Vmaxpd Vmaxss Vmaxsd))
+        .or_else(
+            || arithmetic!(i, Sqrt, Sqrtps Sqrtpd Sqrtss Sqrtsd / Vsqrtps Vsqrtpd Vsqrtss Vsqrtsd),
+        )
         .or_else(|| controlled_handler(i))
+        .or_else(|| crossed_handler(i))
         .or_else(|| other_handler(i))
 }
 
@@ -369,32 +425,42 @@ fn controlled_handler(i: &Instruction) -> Option<Handler> {
     if i.is_string_instruction() {
         return None;
     }
-    four_forms!(i, Compare, Cmpps Cmppd Cmpss Cmpsd, packed_controlled scalar_controlled).or_else(
-        || {
-            four_forms!(i, Round, Roundps Roundpd Roundss Roundsd,
-                packed_controlled scalar_controlled)
-        },
-    )
+    let compare = match i.encoding() {
+        EncodingKind::VEX => {
+            controlled!(i, CompareWide, Cmpps Cmppd Cmpss Cmpsd / Vcmpps Vcmppd Vcmpss Vcmpsd)
+        }
+        _ => controlled!(i, Compare, Cmpps Cmppd Cmpss Cmpsd / Vcmpps Vcmppd Vcmpss Vcmpsd),
+    };
+    compare.or_else(|| {
+        controlled!(i, Round,
+            Roundps Roundpd Roundss Roundsd / Vroundps Vroundpd Vroundss Vroundsd)
+    })
+}
+
+fn crossed_handler(i: &Instruction) -> Option<Handler> {
+    Some(match i.mnemonic() {
+        M::Addsubps | M::Vaddsubps => by_form!(i, crossed, AddSub, Float32),
+        M::Addsubpd | M::Vaddsubpd => by_form!(i, crossed, AddSub, Float64),
+        M::Haddps | M::Vhaddps => by_form!(i, crossed, HorizontalAdd, Float32),
+        M::Haddpd | M::Vhaddpd => by_form!(i, crossed, HorizontalAdd, Float64),
+        M::Hsubps | M::Vhsubps => by_form!(i, crossed, HorizontalSub, Float32),
+        M::Hsubpd | M::Vhsubpd => by_form!(i, crossed, HorizontalSub, Float64),
+        M::Dpps | M::Vdpps => by_form!(i, dot_product, Float32),
+        M::Dppd | M::Vdppd => by_form!(i, dot_product, Float64),
+        _ => return None,
+    })
 }
 
 fn other_handler(i: &Instruction) -> Option<Handler> {
     Some(match i.mnemonic() {
-        Mnemonic::Addsubps => by_source!(i, crossed, AddSub, Float32),
-        Mnemonic::Addsubpd => by_source!(i, crossed, AddSub, Float64),
-        Mnemonic::Haddps => by_source!(i, crossed, HorizontalAdd, Float32),
-        Mnemonic::Haddpd => by_source!(i, crossed, HorizontalAdd, Float64),
-        Mnemonic::Hsubps => by_source!(i, crossed, HorizontalSub, Float32),
-        Mnemonic::Hsubpd => by_source!(i, crossed, HorizontalSub, Float64),
-        Mnemonic::Dpps => by_source!(i, crossed, DotProduct, Float32),
-        Mnemonic::Dppd => by_source!(i, crossed, DotProduct, Float64),
-        Mnemonic::Rcpps => by_source!(i, approximate_packed, Reciprocal),
-        Mnemonic::Rsqrtps => by_source!(i, approximate_packed, ReciprocalSqrt),
-        Mnemonic::Rcpss => by_source!(i, approximate_scalar, Reciprocal),
-        Mnemonic::Rsqrtss => by_source!(i, approximate_scalar, ReciprocalSqrt),
-        Mnemonic::Comiss => by_source!(i, compare_scalar, Ordered, Float32),
-        Mnemonic::Comisd => by_source!(i, compare_scalar, Ordered, Float64),
-        Mnemonic::Ucomiss => by_source!(i, compare_scalar, Unordered, Float32),
-        Mnemonic::Ucomisd => by_source!(i, compare_scalar, Unordered, Float64),
+        M::Rcpps | M::Vrcpps => by_form!(i, approximate_packed, Reciprocal),
+        M::Rsqrtps | M::Vrsqrtps => by_form!(i, approximate_packed, ReciprocalSqrt),
+        M::Rcpss | M::Vrcpss => by_form!(i, approximate_scalar, Reciprocal),
+        M::Rsqrtss | M::Vrsqrtss => by_form!(i, approximate_scalar, ReciprocalSqrt),
+        M::Comiss | M::Vcomiss => by_form!(i, compare_scalar, Ordered, Float32),
+        M::Comisd | M::Vcomisd => by_form!(i, compare_scalar, Ordered, Float64),
+        M::Ucomiss | M::Vucomiss => by_form!(i, compare_scalar, Unordered, Float32),
+        M::Ucomisd | M::Vucomisd => by_form!(i, compare_scalar, Unordered, Float64),
         _ => return None,
     })
 }

@@ -1,5 +1,5 @@
-//! Packed integer arithmetic, logic and comparison of MMX and SSE2 to SSE4.2.
-//! Intel SDM volume 1, sections 9.4, 11.4.2, 12.6 and 12.8.
+//! Packed integer arithmetic, logic and comparison of MMX, SSE2 to SSE4.2 and AVX2.
+//! Intel SDM volume 1, sections 9.4, 11.4.2, 12.6, 12.8 and 14.6.
 
 use iced_x86::{Instruction, Mnemonic};
 
@@ -194,24 +194,24 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         };
     }
     table! {
-        Paddb => Paddb, Paddw => Paddw, Paddd => Paddd, Paddq => Paddq,
-        Psubb => Psubb, Psubw => Psubw, Psubd => Psubd, Psubq => Psubq,
-        Paddsb => Paddsb, Paddsw => Paddsw, Paddusb => Paddusb, Paddusw => Paddusw,
-        Psubsb => Psubsb, Psubsw => Psubsw, Psubusb => Psubusb, Psubusw => Psubusw,
-        Pmullw => Pmullw, Pmulld => Pmulld, Pmulhw => Pmulhw, Pmulhuw => Pmulhuw,
-        Pmulhrsw => Pmulhrsw, Pmuludq => Pmuludq, Pmuldq => Pmuldq, Pmaddwd => Pmaddwd,
-        Pmaddubsw => Pmaddubsw, Psadbw => Psadbw, Pavgb => Pavgb, Pavgw => Pavgw,
-        Pminub => Pminub, Pminsb => Pminsb, Pminuw => Pminuw, Pminsw => Pminsw,
-        Pminud => Pminud, Pminsd => Pminsd, Pmaxub => Pmaxub, Pmaxsb => Pmaxsb,
-        Pmaxuw => Pmaxuw, Pmaxsw => Pmaxsw, Pmaxud => Pmaxud, Pmaxsd => Pmaxsd,
-        Pcmpeqb => Pcmpeqb, Pcmpeqw => Pcmpeqw, Pcmpeqd => Pcmpeqd, Pcmpeqq => Pcmpeqq,
-        Pcmpgtb => Pcmpgtb, Pcmpgtw => Pcmpgtw, Pcmpgtd => Pcmpgtd, Pcmpgtq => Pcmpgtq,
-        Pand | Andps | Andpd => And, Pandn | Andnps | Andnpd => AndNot,
-        Por | Orps | Orpd => Or, Pxor | Xorps | Xorpd => Xor,
-        Pabsb => Pabsb, Pabsw => Pabsw, Pabsd => Pabsd,
-        Psignb => Psignb, Psignw => Psignw, Psignd => Psignd,
-        Phaddw => Phaddw, Phaddd => Phaddd, Phaddsw => Phaddsw,
-        Phsubw => Phsubw, Phsubd => Phsubd, Phsubsw => Phsubsw,
-        Phminposuw => Phminposuw,
+        Paddb | Vpaddb => Paddb, Paddw | Vpaddw => Paddw, Paddd | Vpaddd => Paddd, Paddq | Vpaddq => Paddq,
+        Psubb | Vpsubb => Psubb, Psubw | Vpsubw => Psubw, Psubd | Vpsubd => Psubd, Psubq | Vpsubq => Psubq,
+        Paddsb | Vpaddsb => Paddsb, Paddsw | Vpaddsw => Paddsw, Paddusb | Vpaddusb => Paddusb, Paddusw | Vpaddusw => Paddusw,
+        Psubsb | Vpsubsb => Psubsb, Psubsw | Vpsubsw => Psubsw, Psubusb | Vpsubusb => Psubusb, Psubusw | Vpsubusw => Psubusw,
+        Pmullw | Vpmullw => Pmullw, Pmulld | Vpmulld => Pmulld, Pmulhw | Vpmulhw => Pmulhw, Pmulhuw | Vpmulhuw => Pmulhuw,
+        Pmulhrsw | Vpmulhrsw => Pmulhrsw, Pmuludq | Vpmuludq => Pmuludq, Pmuldq | Vpmuldq => Pmuldq, Pmaddwd | Vpmaddwd => Pmaddwd,
+        Pmaddubsw | Vpmaddubsw => Pmaddubsw, Psadbw | Vpsadbw => Psadbw, Pavgb | Vpavgb => Pavgb, Pavgw | Vpavgw => Pavgw,
+        Pminub | Vpminub => Pminub, Pminsb | Vpminsb => Pminsb, Pminuw | Vpminuw => Pminuw, Pminsw | Vpminsw => Pminsw,
+        Pminud | Vpminud => Pminud, Pminsd | Vpminsd => Pminsd, Pmaxub | Vpmaxub => Pmaxub, Pmaxsb | Vpmaxsb => Pmaxsb,
+        Pmaxuw | Vpmaxuw => Pmaxuw, Pmaxsw | Vpmaxsw => Pmaxsw, Pmaxud | Vpmaxud => Pmaxud, Pmaxsd | Vpmaxsd => Pmaxsd,
+        Pcmpeqb | Vpcmpeqb => Pcmpeqb, Pcmpeqw | Vpcmpeqw => Pcmpeqw, Pcmpeqd | Vpcmpeqd => Pcmpeqd, Pcmpeqq | Vpcmpeqq => Pcmpeqq,
+        Pcmpgtb | Vpcmpgtb => Pcmpgtb, Pcmpgtw | Vpcmpgtw => Pcmpgtw, Pcmpgtd | Vpcmpgtd => Pcmpgtd, Pcmpgtq | Vpcmpgtq => Pcmpgtq,
+        Pand | Andps | Andpd | Vpand | Vandps | Vandpd => And, Pandn | Andnps | Andnpd | Vpandn | Vandnps | Vandnpd => AndNot,
+        Por | Orps | Orpd | Vpor | Vorps | Vorpd => Or, Pxor | Xorps | Xorpd | Vpxor | Vxorps | Vxorpd => Xor,
+        Pabsb | Vpabsb => Pabsb, Pabsw | Vpabsw => Pabsw, Pabsd | Vpabsd => Pabsd,
+        Psignb | Vpsignb => Psignb, Psignw | Vpsignw => Psignw, Psignd | Vpsignd => Psignd,
+        Phaddw | Vphaddw => Phaddw, Phaddd | Vphaddd => Phaddd, Phaddsw | Vphaddsw => Phaddsw,
+        Phsubw | Vphsubw => Phsubw, Phsubd | Vphsubd => Phsubd, Phsubsw | Vphsubsw => Phsubsw,
+        Phminposuw | Vphminposuw => Phminposuw,
     }
 }

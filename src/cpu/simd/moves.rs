@@ -1,138 +1,152 @@
 //! Moves between XMM and MMX registers, general registers and memory, sign masks, PTEST, CRC32
-//! and state control. Intel SDM volume 1, sections 9.4.1, 10.4.1, 11.4.1 and 12.
+//! and state control. Intel SDM volume 1, sections 9.4.1, 10.4.1, 11.4.1, 12 and 14.
 
 use crate::cpu::exec::run;
-use iced_x86::{Code, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic as M, OpKind};
 
+use super::float::Number;
 use super::lanes::{Lane, get};
+use super::operand::{Place, Unit, by_form, by_unit, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
+use crate::cpu::fpu::soft::{Float32, Float64};
 use crate::cpu::regs::RDI;
 use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler, flags};
 
-fn move_register(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.cpu.sse.get(op.src);
-    core.cpu.sse.set(op.dst, value);
+fn move_register<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let value = U::register(core, op.src);
+    U::set(core, op, value);
     Ok(())
 }
 
-fn load_aligned(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.load_aligned(op)?;
-    core.cpu.sse.set(op.dst, value);
+/// The bytes of a whole register.
+const fn bytes<U: Unit>() -> u64 {
+    16 * U::LANES as u64
+}
+
+fn load_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let offset = core.aligned_address(op, bytes::<U>())?;
+    let value = U::load_at(core, op, offset)?;
+    U::set(core, op, value);
     Ok(())
 }
 
-fn load_unaligned(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.load_unaligned(op)?;
-    core.cpu.sse.set(op.dst, value);
+fn load_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let offset = core.effective_address(op);
+    let value = U::load_at(core, op, offset)?;
+    U::set(core, op, value);
     Ok(())
 }
 
-fn store_aligned(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    core.store_aligned(op, core.cpu.sse.get(op.src))
+fn store_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let offset = core.aligned_address(op, bytes::<U>())?;
+    U::store_at(core, op, offset, U::register(core, op.src))
 }
 
-fn store_unaligned(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    core.store_unaligned(op, core.cpu.sse.get(op.src))
+fn store_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let offset = core.effective_address(op);
+    U::store_at(core, op, offset, U::register(core, op.src))
 }
 
 /// MOVSS, MOVSD, MOVD, MOVQ from memory: the rest of the register becomes zero.
-fn load_scalar<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn load_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value = core.load::<W>(op)?.zero_extend();
-    core.cpu.sse.set(op.dst, u128::from(value));
+    U::set(core, op, [value.into(), 0]);
     Ok(())
 }
 
-fn store_scalar<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn store_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     core.store(op, W::truncate(core.cpu.sse.get(op.src) as u64))
 }
 
-/// MOVSS between registers.
-fn merge_low32(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.cpu.sse.get(op.src) as u32;
-    core.cpu.sse.set_low32(op.dst, value);
-    Ok(())
-}
-
-/// MOVSD between registers.
-fn merge_low64(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.cpu.sse.get(op.src) as u64;
-    core.cpu.sse.set_low64(op.dst, value);
+/// MOVSS and MOVSD between registers.
+fn merge<N: Number, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let value = N::lane(core.cpu.sse.get(op.src), 0);
+    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
 /// MOVQ between XMM registers: the upper half becomes zero.
-fn move_low64(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn move_low64<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value = core.cpu.sse.get(op.src) as u64;
-    core.cpu.sse.set(op.dst, u128::from(value));
+    U::set(core, op, [value.into(), 0]);
     Ok(())
 }
 
-fn set_high64(core: &mut Core<'_>, register: u8, value: u64) {
-    let low = core.cpu.sse.get(register) as u64;
-    core.cpu
-        .sse
-        .set(register, u128::from(value) << 64 | u128::from(low));
+/// The destination gets `low` and `high`.
+#[inline(always)]
+fn set_halves<U: Unit>(core: &mut Core<'_>, op: &Op, low: u64, high: u64) {
+    U::set(core, op, [u128::from(high) << 64 | u128::from(low), 0]);
+}
+
+/// The halves of the first source, low and high.
+#[inline(always)]
+fn halves<U: Unit>(core: &Core<'_>, op: &Op) -> (u64, u64) {
+    let first = U::first(core, op)[0];
+    (first as u64, (first >> 64) as u64)
 }
 
 /// MOVLPS, MOVLPD from memory.
-fn load_low(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.load(op)?;
-    core.cpu.sse.set_low64(op.dst, value);
+fn load_low<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let low = core.load(op)?;
+    let (_, high) = halves::<U>(core, op);
+    set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
 /// MOVHPS, MOVHPD from memory.
-fn load_high(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let value = core.load(op)?;
-    set_high64(core, op.dst, value);
+fn load_high<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let high = core.load(op)?;
+    let (low, _) = halves::<U>(core, op);
+    set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
 /// MOVHPS, MOVHPD to memory.
-fn store_high(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn store_high<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     core.store(op, (core.cpu.sse.get(op.src) >> 64) as u64)
 }
 
-fn movhlps(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let high = (core.cpu.sse.get(op.src) >> 64) as u64;
-    core.cpu.sse.set_low64(op.dst, high);
+fn movhlps<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let low = (core.cpu.sse.get(op.src) >> 64) as u64;
+    let (_, high) = halves::<U>(core, op);
+    set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
-fn movlhps(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let low = core.cpu.sse.get(op.src) as u64;
-    set_high64(core, op.dst, low);
+fn movlhps<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let high = core.cpu.sse.get(op.src) as u64;
+    let (low, _) = halves::<U>(core, op);
+    set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
 /// MOVD, MOVQ from a general register.
-fn from_general<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn from_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value: W = core.cpu.regs.read(op.src);
-    core.cpu.sse.set(op.dst, u128::from(value.zero_extend()));
+    U::set(core, op, [value.zero_extend().into(), 0]);
     Ok(())
 }
 
-fn to_general<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn to_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value = core.cpu.sse.get(op.src) as u64;
     core.cpu.regs.write(op.dst, W::truncate(value));
     Ok(())
@@ -207,10 +221,11 @@ fn signs<L: Lane>(vector: u128, lanes: usize) -> u64 {
     (0..lanes).fold(0, |m, n| m | (get::<L>(vector, n).bits() >> top & 1) << n)
 }
 
-fn sign_mask<L: Lane>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let mask = signs::<L>(core.cpu.sse.get(op.src), 16 / L::BYTES);
-    core.cpu.regs.set(op.dst, mask);
+fn sign_mask<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let lanes = 16 / L::BYTES;
+    let [low, high] = U::register(core, op.src).map(|lane| signs::<L>(lane, lanes));
+    core.cpu.regs.set(op.dst, low | high << lanes);
     Ok(())
 }
 
@@ -239,8 +254,8 @@ fn store_masked(core: &mut Core<'_>, op: &Op, value: u128, mask: u128, bytes: u6
     Ok(())
 }
 
-fn maskmovdqu(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn maskmovdqu<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     // The first operand is the implied address: the registers are the second and third.
     let (value, mask) = (core.cpu.sse.get(op.src), core.cpu.sse.get(op.extra));
     store_masked(core, op, value, mask, 16)
@@ -253,23 +268,42 @@ fn maskmovq(core: &mut Core<'_>, op: &Op) -> Exec {
     store_masked(core, op, u128::from(value), u128::from(mask), 8)
 }
 
-/// ZF: no common bit; CF: the source has no bit that the destination lacks.
-fn ptest(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
-    let b = match op.has_memory() {
-        true => core.load_aligned(op)?,
-        false => core.cpu.sse.get(op.src),
-    };
-    let a = core.cpu.sse.get(op.dst);
+/// PTEST, and by the signs of lanes alone VTESTPS and VTESTPD. ZF: no common bit; CF: the source
+/// has no bit that the destination lacks.
+fn test<T: Tested, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?.map(|lane| lane & T::BITS);
+    let a = U::register(core, op.dst);
     let mut bits = 0;
-    if a & b == 0 {
+    if a[0] & b[0] | a[1] & b[1] == 0 {
         bits |= flags::ZF;
     }
-    if !a & b == 0 {
+    if !a[0] & b[0] | !a[1] & b[1] == 0 {
         bits |= flags::CF;
     }
     core.cpu.flags.set_arithmetic(bits, flags::ARITHMETIC);
     Ok(())
+}
+
+/// Which bits of a lane of 128 bits are tested.
+trait Tested {
+    const BITS: u128;
+}
+
+struct All;
+struct SignsOfSingles;
+struct SignsOfDoubles;
+
+impl Tested for All {
+    const BITS: u128 = u128::MAX;
+}
+
+impl Tested for SignsOfSingles {
+    const BITS: u128 = 0x8000_0000_8000_0000_8000_0000_8000_0000;
+}
+
+impl Tested for SignsOfDoubles {
+    const BITS: u128 = 0x8000_0000_0000_0000_8000_0000_0000_0000;
 }
 
 /// CRC32: the Castagnoli polynomial, bits reflected.
@@ -291,8 +325,8 @@ fn crc32<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn ldmxcsr(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn ldmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value: u32 = core.load(op)?;
     if value & !MXCSR_MASK != 0 {
         return Err(core.fault_with(GP, 0));
@@ -301,58 +335,37 @@ fn ldmxcsr(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn stmxcsr(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn stmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     core.store(op, core.cpu.sse.mxcsr)
 }
 
 /// The handler of a whole-register move.
-fn whole(instruction: &Instruction, load: Handler, store: Handler) -> Handler {
-    match (instruction.op_kind(0), instruction.op_kind(1)) {
-        (OpKind::Register, OpKind::Register) => run!(move_register),
+fn whole(i: &Instruction, load: Handler, store: Handler) -> Handler {
+    match (i.op_kind(0), i.op_kind(1)) {
+        (OpKind::Register, OpKind::Register) => by_unit!(i, move_register),
         (OpKind::Register, _) => load,
         _ => store,
     }
 }
 
-fn scalar_handler(instruction: &Instruction) -> Option<Handler> {
-    Some(match instruction.code() {
-        Code::Movss_xmm_xmmm32 | Code::Movss_xmmm32_xmm => {
-            match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => run!(merge_low32),
-                (OpKind::Register, _) => run!(load_scalar::<u32>),
-                _ => run!(store_scalar::<u32>),
-            }
-        }
-        Code::Movsd_xmm_xmmm64 | Code::Movsd_xmmm64_xmm => {
-            match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => run!(merge_low64),
-                (OpKind::Register, _) => run!(load_scalar::<u64>),
-                _ => run!(store_scalar::<u64>),
-            }
-        }
-        Code::Movq_xmm_xmmm64 | Code::Movq_xmmm64_xmm => {
-            match (instruction.op_kind(0), instruction.op_kind(1)) {
-                (OpKind::Register, OpKind::Register) => run!(move_low64),
-                (OpKind::Register, _) => run!(load_scalar::<u64>),
-                _ => run!(store_scalar::<u64>),
-            }
-        }
-        Code::Movd_xmm_rm32 => match instruction.op_kind(1) {
-            OpKind::Register => run!(from_general::<u32>),
-            _ => run!(load_scalar::<u32>),
-        },
-        Code::Movq_xmm_rm64 => match instruction.op_kind(1) {
-            OpKind::Register => run!(from_general::<u64>),
-            _ => run!(load_scalar::<u64>),
-        },
-        Code::Movd_rm32_xmm => match instruction.op_kind(0) {
-            OpKind::Register => run!(to_general::<u32>),
-            _ => run!(store_scalar::<u32>),
-        },
-        Code::Movq_rm64_xmm => match instruction.op_kind(0) {
-            OpKind::Register => run!(to_general::<u64>),
-            _ => run!(store_scalar::<u64>),
+fn scalar_handler(i: &Instruction) -> Option<Handler> {
+    let memory = (0..2).find(|&n| n < i.op_count() && i.op_kind(n) == OpKind::Memory);
+    Some(match (i.mnemonic(), memory) {
+        (M::Movss | M::Vmovss, None) => by_unit!(i, merge, Float32),
+        (M::Movss | M::Vmovss, Some(0)) => by_unit!(i, store_scalar, u32),
+        (M::Movss | M::Vmovss, _) => by_unit!(i, load_scalar, u32),
+        (M::Movsd | M::Vmovsd, None) => by_unit!(i, merge, Float64),
+        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(0)) => by_unit!(i, store_scalar, u64),
+        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(_)) => by_unit!(i, load_scalar, u64),
+        (M::Movd | M::Vmovd, Some(0)) => by_unit!(i, store_scalar, u32),
+        (M::Movd | M::Vmovd, Some(_)) => by_unit!(i, load_scalar, u32),
+        (M::Movd | M::Vmovd, None) if i.op_register(0).is_xmm() => by_unit!(i, from_general, u32),
+        (M::Movd | M::Vmovd, None) => by_unit!(i, to_general, u32),
+        (M::Movq | M::Vmovq, None) => match (i.op_register(0), i.op_register(1)) {
+            (to, from) if to.is_xmm() && from.is_xmm() => by_unit!(i, move_low64),
+            (to, _) if to.is_xmm() => by_unit!(i, from_general, u64),
+            _ => by_unit!(i, to_general, u64),
         },
         _ => return None,
     })
@@ -394,37 +407,56 @@ fn mmx_handler(instruction: &Instruction) -> Option<Handler> {
 }
 
 /// The handlers of this file.
-pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
-    let special = scalar_handler(instruction).or_else(|| mmx_handler(instruction));
-    if special.is_some() {
-        return special;
+pub(super) fn handler(i: &Instruction) -> Option<Handler> {
+    // MOVSD is a string instruction too.
+    if i.is_string_instruction() {
+        return None;
     }
-    let to_memory = instruction.op_kind(0) == OpKind::Memory;
-    Some(match instruction.mnemonic() {
-        Mnemonic::Movaps | Mnemonic::Movapd | Mnemonic::Movdqa => {
-            whole(instruction, run!(load_aligned), run!(store_aligned))
+    let special = mmx_handler(i).or_else(|| scalar_handler(i));
+    special
+        .or_else(|| whole_handler(i))
+        .or_else(|| other_handler(i))
+}
+
+fn whole_handler(i: &Instruction) -> Option<Handler> {
+    let to_memory = i.op_kind(0) == OpKind::Memory;
+    Some(match i.mnemonic() {
+        M::Movaps | M::Movapd | M::Movdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa => {
+            whole(i, by_unit!(i, load_aligned), by_unit!(i, store_aligned))
         }
-        Mnemonic::Movups | Mnemonic::Movupd | Mnemonic::Movdqu => {
-            whole(instruction, run!(load_unaligned), run!(store_unaligned))
+        M::Movups | M::Movupd | M::Movdqu | M::Vmovups | M::Vmovupd | M::Vmovdqu => {
+            whole(i, by_unit!(i, load_unaligned), by_unit!(i, store_unaligned))
         }
-        Mnemonic::Lddqu => run!(load_unaligned),
-        Mnemonic::Movntps | Mnemonic::Movntpd | Mnemonic::Movntdq => run!(store_aligned),
-        Mnemonic::Movntdqa => run!(load_aligned),
-        Mnemonic::Movlps | Mnemonic::Movlpd if to_memory => run!(store_scalar::<u64>),
-        Mnemonic::Movlps | Mnemonic::Movlpd => run!(load_low),
-        Mnemonic::Movhps | Mnemonic::Movhpd if to_memory => run!(store_high),
-        Mnemonic::Movhps | Mnemonic::Movhpd => run!(load_high),
-        Mnemonic::Movhlps => run!(movhlps),
-        Mnemonic::Movlhps => run!(movlhps),
-        Mnemonic::Movmskps => run!(sign_mask::<u32>),
-        Mnemonic::Movmskpd => run!(sign_mask::<u64>),
-        Mnemonic::Pmovmskb => run!(sign_mask::<u8>),
-        Mnemonic::Maskmovdqu => run!(maskmovdqu),
-        Mnemonic::Maskmovq => run!(maskmovq),
-        Mnemonic::Ptest => run!(ptest),
-        Mnemonic::Ldmxcsr => run!(ldmxcsr),
-        Mnemonic::Stmxcsr => run!(stmxcsr),
-        Mnemonic::Crc32 => match instruction.code() {
+        M::Lddqu | M::Vlddqu => by_unit!(i, load_unaligned),
+        M::Movntps | M::Movntpd | M::Movntdq | M::Vmovntps | M::Vmovntpd | M::Vmovntdq => {
+            by_unit!(i, store_aligned)
+        }
+        M::Movntdqa | M::Vmovntdqa => by_unit!(i, load_aligned),
+        M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd if to_memory => {
+            by_unit!(i, store_scalar, u64)
+        }
+        M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd => by_unit!(i, load_low),
+        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd if to_memory => by_unit!(i, store_high),
+        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd => by_unit!(i, load_high),
+        M::Movhlps | M::Vmovhlps => by_unit!(i, movhlps),
+        M::Movlhps | M::Vmovlhps => by_unit!(i, movlhps),
+        _ => return None,
+    })
+}
+
+fn other_handler(i: &Instruction) -> Option<Handler> {
+    Some(match i.mnemonic() {
+        M::Movmskps | M::Vmovmskps => by_unit!(i, sign_mask, u32),
+        M::Movmskpd | M::Vmovmskpd => by_unit!(i, sign_mask, u64),
+        M::Pmovmskb | M::Vpmovmskb => by_unit!(i, sign_mask, u8),
+        M::Maskmovdqu | M::Vmaskmovdqu => by_unit!(i, maskmovdqu),
+        M::Maskmovq => run!(maskmovq),
+        M::Ptest | M::Vptest => by_form!(i, test, All),
+        M::Vtestps => by_form!(i, test, SignsOfSingles),
+        M::Vtestpd => by_form!(i, test, SignsOfDoubles),
+        M::Ldmxcsr | M::Vldmxcsr => by_unit!(i, ldmxcsr),
+        M::Stmxcsr | M::Vstmxcsr => by_unit!(i, stmxcsr),
+        M::Crc32 => match i.code() {
             Code::Crc32_r32_rm8 | Code::Crc32_r64_rm8 => run!(crc32::<u8>),
             Code::Crc32_r32_rm16 => run!(crc32::<u16>),
             Code::Crc32_r32_rm32 => run!(crc32::<u32>),

@@ -1,9 +1,19 @@
-//! What MMX and SSE instructions check before they work, and how they reach their operands.
-//! Intel SDM volume 3, section 2.5 and tables 13-1 to 13-3; volume 2, table 2-18 and following.
+//! What vector instructions check before they work, and how they reach their operands.
+//! Intel SDM volume 3, section 2.5 and tables 13-1 to 13-3; volume 2, tables 2-14 to 2-26.
+//!
+//! A [`Unit`] is a register file with the width at which an instruction uses it, a [`Place`] is
+//! where its second source comes from. SSE works on the destination and that source; AVX has a
+//! first source of its own, accepts memory at any alignment, and clears what lies above its
+//! width.
 
+use super::float::Number;
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{GP, MF, NM, UD};
+use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, cr0, cr4};
+
+/// A vector: two lanes of 128 bits. SSE has the first of them, MMX half of that.
+pub(crate) type Vector = [u128; 2];
 
 impl Core<'_> {
     /// What every SSE instruction checks: #UD unless the system saves the registers, #NM after a
@@ -25,6 +35,20 @@ impl Core<'_> {
         Err(self.fault(NM))
     }
 
+    /// What every AVX instruction checks: #UD outside protected mode and unless the system saves
+    /// the registers, #NM after a task switch.
+    #[inline(always)]
+    pub(crate) fn enter_avx(&mut self) -> Exec {
+        self.require_protected()?;
+        if !self.cpu.sse.has_avx() || self.cpu.cr4 & cr4::OSXSAVE == 0 {
+            return Err(self.fault(UD));
+        }
+        if self.cpu.cr0 & cr0::TS != 0 {
+            return Err(self.fault(NM));
+        }
+        Ok(())
+    }
+
     /// What every MMX instruction checks: #UD, #NM, then an x87 exception that waits.
     #[inline(always)]
     pub(crate) fn check_mmx(&mut self) -> Exec {
@@ -40,155 +64,367 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// Loads 16 bytes that have to be aligned, or #GP(0).
+    /// The memory operand's offset; its linear address has to be a multiple of `bytes`, or
+    /// #GP(0).
     #[inline(always)]
-    pub(crate) fn load_aligned(&mut self, op: &Op) -> Exec<u128> {
+    pub(super) fn aligned_address(&mut self, op: &Op, bytes: u64) -> Exec<u64> {
         let offset = self.effective_address(op);
-        self.check_aligned(op, offset)?;
+        let base = self.cpu.segment(op.segment()).base;
+        if base.wrapping_add(offset) & (bytes - 1) != 0 {
+            return Err(self.fault_with(GP, 0));
+        }
+        Ok(offset)
+    }
+
+    #[inline(always)]
+    pub(super) fn load_128(&mut self, op: &Op, offset: u64) -> Exec<u128> {
         Ok(u128::from_le_bytes(self.load_bytes(op.segment(), offset)?))
+    }
+
+    /// 32 bytes.
+    #[inline(always)]
+    pub(super) fn load_256(&mut self, op: &Op, offset: u64) -> Exec<Vector> {
+        let bytes: [u8; 32] = self.load_bytes(op.segment(), offset)?;
+        let (low, high) = bytes.split_at(16);
+        let lane = |half: &[u8]| {
+            let mut lane = [0; 16];
+            lane.copy_from_slice(half);
+            u128::from_le_bytes(lane)
+        };
+        Ok([lane(low), lane(high)])
     }
 
     /// Loads 16 bytes at any alignment.
     #[inline(always)]
     pub(crate) fn load_unaligned(&mut self, op: &Op) -> Exec<u128> {
         let offset = self.effective_address(op);
-        Ok(u128::from_le_bytes(self.load_bytes(op.segment(), offset)?))
-    }
-
-    /// Stores 16 bytes to an aligned place, or #GP(0).
-    #[inline(always)]
-    pub(crate) fn store_aligned(&mut self, op: &Op, value: u128) -> Exec {
-        let offset = self.effective_address(op);
-        self.check_aligned(op, offset)?;
-        self.store_bytes(op.segment(), offset, value.to_le_bytes())
-    }
-
-    /// Stores 16 bytes at any alignment.
-    #[inline(always)]
-    pub(crate) fn store_unaligned(&mut self, op: &Op, value: u128) -> Exec {
-        let offset = self.effective_address(op);
-        self.store_bytes(op.segment(), offset, value.to_le_bytes())
-    }
-
-    #[inline(always)]
-    fn check_aligned(&mut self, op: &Op, offset: u64) -> Exec {
-        let base = self.cpu.segment(op.segment()).base;
-        if base.wrapping_add(offset) & 15 != 0 {
-            return Err(self.fault_with(GP, 0));
-        }
-        Ok(())
+        self.load_128(op, offset)
     }
 }
 
-/// Where a source operand comes from, and what it is: the register file and its width.
-pub(crate) trait VectorSource {
-    /// The width of the whole instruction in bytes: 8 for MMX, 16 for SSE.
-    const BYTES: usize;
+/// A register file, and how much of a register an instruction uses.
+pub(crate) trait Unit {
+    /// The bytes of a lane: 8 for MMX, else 16.
+    const BYTES: usize = 16;
+    /// The lanes of a vector: 1, or 2 for YMM registers.
+    const LANES: usize = 1;
     /// Checks that the unit may be used.
     fn enter(core: &mut Core<'_>) -> Exec;
-    /// Reads the source operand.
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128>;
-    /// Reads the destination register.
-    fn destination(core: &Core<'_>, op: &Op) -> u128;
+    /// Register `n`.
+    fn register(core: &Core<'_>, n: u8) -> Vector;
+    /// The memory operand, as a source.
+    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector>;
+    /// The first source.
+    fn first(core: &Core<'_>, op: &Op) -> Vector;
     /// Writes the destination register.
-    fn set(core: &mut Core<'_>, op: &Op, value: u128);
+    fn set(core: &mut Core<'_>, op: &Op, value: Vector);
+    /// The memory operand at `offset`.
+    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector>;
+    /// Writes the memory operand at `offset`.
+    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec;
 }
 
-/// An XMM register.
-pub(crate) struct Xmm;
-/// 16 aligned bytes.
-pub(crate) struct Mem128;
-/// 8 bytes as the low half; the whole is an XMM operation (MOVHLPS and its kin, PMOVSX).
-pub(crate) struct Mem64;
-/// An MMX register.
+/// MMX registers.
 pub(crate) struct Mmx;
-/// 8 bytes of an MMX instruction.
-pub(crate) struct MmxMem;
+/// XMM registers, as SSE uses them.
+pub(crate) struct Sse;
+/// XMM registers, as AVX uses them.
+pub(crate) struct Avx128;
+/// YMM registers.
+pub(crate) struct Avx256;
 
-macro_rules! xmm_destination {
-    () => {
-        const BYTES: usize = 16;
-
-        #[inline(always)]
-        fn enter(core: &mut Core<'_>) -> Exec {
-            core.enter_sse()
-        }
-
-        #[inline(always)]
-        fn destination(core: &Core<'_>, op: &Op) -> u128 {
-            core.cpu.sse.get(op.dst)
-        }
-
-        #[inline(always)]
-        fn set(core: &mut Core<'_>, op: &Op, value: u128) {
-            core.cpu.sse.set(op.dst, value);
-        }
-    };
-}
-
-macro_rules! mmx_destination {
-    () => {
-        const BYTES: usize = 8;
-
-        #[inline(always)]
-        fn enter(core: &mut Core<'_>) -> Exec {
-            core.check_mmx()
-        }
-
-        #[inline(always)]
-        fn destination(core: &Core<'_>, op: &Op) -> u128 {
-            u128::from(core.cpu.fpu.mmx(op.dst))
-        }
-
-        #[inline(always)]
-        fn set(core: &mut Core<'_>, op: &Op, value: u128) {
-            core.cpu.fpu.enter_mmx();
-            core.cpu.fpu.set_mmx(op.dst, value as u64);
-        }
-    };
-}
-
-impl VectorSource for Xmm {
-    xmm_destination!();
+impl Unit for Mmx {
+    const BYTES: usize = 8;
 
     #[inline(always)]
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
+    fn enter(core: &mut Core<'_>) -> Exec {
+        core.check_mmx()
+    }
+
+    #[inline(always)]
+    fn register(core: &Core<'_>, n: u8) -> Vector {
+        [core.cpu.fpu.mmx(n).into(), 0]
+    }
+
+    #[inline(always)]
+    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        Ok([core.load::<u64>(op)?.into(), 0])
+    }
+
+    #[inline(always)]
+    fn first(core: &Core<'_>, op: &Op) -> Vector {
+        Self::register(core, op.dst)
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
+        core.cpu.fpu.enter_mmx();
+        core.cpu.fpu.set_mmx(op.dst, value[0] as u64);
+    }
+
+    #[inline(always)]
+    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
+        Ok([core.load_at::<u64>(op.segment(), offset)?.into(), 0])
+    }
+
+    #[inline(always)]
+    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+        core.store_at(op.segment(), offset, value[0] as u64)
+    }
+}
+
+impl Unit for Sse {
+    #[inline(always)]
+    fn enter(core: &mut Core<'_>) -> Exec {
+        core.enter_sse()
+    }
+
+    #[inline(always)]
+    fn register(core: &Core<'_>, n: u8) -> Vector {
+        [core.cpu.sse.get(n), 0]
+    }
+
+    #[inline(always)]
+    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        let offset = core.aligned_address(op, 16)?;
+        Self::load_at(core, op, offset)
+    }
+
+    #[inline(always)]
+    fn first(core: &Core<'_>, op: &Op) -> Vector {
+        Self::register(core, op.dst)
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
+        core.cpu.sse.set(op.dst, value[0]);
+    }
+
+    #[inline(always)]
+    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
+        Ok([core.load_128(op, offset)?, 0])
+    }
+
+    #[inline(always)]
+    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+        core.store_bytes(op.segment(), offset, value[0].to_le_bytes())
+    }
+}
+
+impl Unit for Avx128 {
+    #[inline(always)]
+    fn enter(core: &mut Core<'_>) -> Exec {
+        core.enter_avx()
+    }
+
+    #[inline(always)]
+    fn register(core: &Core<'_>, n: u8) -> Vector {
+        [core.cpu.sse.get(n), 0]
+    }
+
+    #[inline(always)]
+    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        Ok([core.load_unaligned(op)?, 0])
+    }
+
+    #[inline(always)]
+    fn first(core: &Core<'_>, op: &Op) -> Vector {
+        Self::register(core, op.extra)
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
+        core.cpu.sse.set_ymm(op.dst, [value[0], 0]);
+    }
+
+    #[inline(always)]
+    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
+        Sse::load_at(core, op, offset)
+    }
+
+    #[inline(always)]
+    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+        Sse::store_at(core, op, offset, value)
+    }
+}
+
+impl Unit for Avx256 {
+    const LANES: usize = 2;
+
+    #[inline(always)]
+    fn enter(core: &mut Core<'_>) -> Exec {
+        core.enter_avx()
+    }
+
+    #[inline(always)]
+    fn register(core: &Core<'_>, n: u8) -> Vector {
+        core.cpu.sse.ymm(n)
+    }
+
+    #[inline(always)]
+    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        let offset = core.effective_address(op);
+        core.load_256(op, offset)
+    }
+
+    #[inline(always)]
+    fn first(core: &Core<'_>, op: &Op) -> Vector {
+        Self::register(core, op.extra)
+    }
+
+    #[inline(always)]
+    fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
+        core.cpu.sse.set_ymm(op.dst, value);
+    }
+
+    #[inline(always)]
+    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
+        core.load_256(op, offset)
+    }
+
+    #[inline(always)]
+    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(&value[0].to_le_bytes());
+        bytes[16..].copy_from_slice(&value[1].to_le_bytes());
+        core.store_bytes(op.segment(), offset, bytes)
+    }
+}
+
+/// Where the second source comes from.
+pub(crate) trait Place {
+    /// A whole vector.
+    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector>;
+    /// Its low bits, of which memory holds no more.
+    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W>;
+
+    /// One number.
+    #[inline(always)]
+    fn number<N: Number>(core: &mut Core<'_>, op: &Op) -> Exec<N> {
+        Ok(N::cut(if N::BITS == 32 {
+            Self::low::<u32>(core, op)?.into()
+        } else {
+            Self::low::<u64>(core, op)?
+        }))
+    }
+
+    /// One lane of 128 bits, at any alignment.
+    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128>;
+}
+
+/// The register `op.src`.
+pub(crate) struct Register;
+/// The memory operand.
+pub(crate) struct Memory;
+
+impl Place for Register {
+    #[inline(always)]
+    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        Ok(U::register(core, op.src))
+    }
+
+    #[inline(always)]
+    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W> {
+        Ok(W::truncate(core.cpu.sse.get(op.src) as u64))
+    }
+
+    #[inline(always)]
+    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
         Ok(core.cpu.sse.get(op.src))
     }
 }
 
-impl VectorSource for Mem128 {
-    xmm_destination!();
+impl Place for Memory {
+    #[inline(always)]
+    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+        U::load(core, op)
+    }
 
     #[inline(always)]
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        core.load_aligned(op)
+    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W> {
+        core.load(op)
+    }
+
+    #[inline(always)]
+    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
+        core.load_unaligned(op)
     }
 }
 
-impl VectorSource for Mem64 {
-    xmm_destination!();
+/// The destination becomes the first source with `value` in place of its low number.
+#[inline(always)]
+pub(super) fn set_low<U: Unit, N: Number>(core: &mut Core<'_>, op: &Op, value: N) {
+    let first = U::first(core, op)[0];
+    let merged = first >> N::BITS << N::BITS | value.in_lane(0);
+    U::set(core, op, [merged, 0]);
+}
 
-    #[inline(always)]
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        Ok(u128::from(core.load::<u64>(op)?))
+/// What the tables ask of an instruction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registers {
+    Mmx,
+    Sse,
+    Avx128,
+    Avx256,
+}
+
+/// The registers that `instruction` works on: YMM if any operand or index has 256 bits.
+pub(super) fn registers(instruction: &iced_x86::Instruction) -> Registers {
+    use iced_x86::{EncodingKind, OpKind};
+    let of_kind =
+        |kind| (0..instruction.op_count()).filter(move |&n| instruction.op_kind(n) == kind);
+    let is_register = |test: fn(iced_x86::Register) -> bool| {
+        of_kind(OpKind::Register).any(|n| test(instruction.op_register(n)))
+    };
+    if instruction.encoding() != EncodingKind::VEX {
+        return match is_register(iced_x86::Register::is_mm) {
+            true => Registers::Mmx,
+            false => Registers::Sse,
+        };
+    }
+    let wide_memory =
+        of_kind(OpKind::Memory).next().is_some() && instruction.memory_size().size() == 32;
+    let wide_index = instruction.memory_index().is_ymm();
+    match wide_memory || wide_index || is_register(iced_x86::Register::is_ymm) {
+        true => Registers::Avx256,
+        false => Registers::Avx128,
     }
 }
 
-impl VectorSource for Mmx {
-    mmx_destination!();
-
-    #[inline(always)]
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        Ok(u128::from(core.cpu.fpu.mmx(op.src)))
-    }
+/// Whether an operand is memory.
+pub(super) fn has_memory(instruction: &iced_x86::Instruction) -> bool {
+    (0..instruction.op_count()).any(|n| instruction.op_kind(n) == iced_x86::OpKind::Memory)
 }
 
-impl VectorSource for MmxMem {
-    mmx_destination!();
-
-    #[inline(always)]
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        Ok(u128::from(core.load::<u64>(op)?))
-    }
+/// A handler's instance for the unit and the place of an instruction that has no MMX form.
+macro_rules! by_form {
+    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::run;
+        use crate::cpu::simd::operand::{
+            Avx128, Avx256, Memory, Register, Registers, Sse, has_memory, registers,
+        };
+        match (registers($instruction), has_memory($instruction)) {
+            (Registers::Avx256, true) => run!($handler::<$($parameter,)* Avx256, Memory>),
+            (Registers::Avx256, false) => run!($handler::<$($parameter,)* Avx256, Register>),
+            (Registers::Avx128, true) => run!($handler::<$($parameter,)* Avx128, Memory>),
+            (Registers::Avx128, false) => run!($handler::<$($parameter,)* Avx128, Register>),
+            (_, true) => run!($handler::<$($parameter,)* Sse, Memory>),
+            (_, false) => run!($handler::<$($parameter,)* Sse, Register>),
+        }
+    }};
 }
+
+/// A handler's instance for the unit of an instruction.
+macro_rules! by_unit {
+    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::run;
+        use crate::cpu::simd::operand::{Avx128, Avx256, Registers, Sse, registers};
+        match registers($instruction) {
+            Registers::Avx256 => run!($handler::<$($parameter,)* Avx256>),
+            Registers::Avx128 => run!($handler::<$($parameter,)* Avx128>),
+            _ => run!($handler::<$($parameter,)* Sse>),
+        }
+    }};
+}
+
+pub(super) use {by_form, by_unit};

@@ -1,13 +1,14 @@
-//! Packed shifts: by a vector's low quadword or an immediate, by bits or by bytes.
-//! Intel SDM volume 1, sections 9.4.6 and 11.4.2.
+//! Packed shifts: by a vector's low quadword or an immediate, by bits or by bytes; AVX2's by a
+//! count for each lane. Intel SDM volume 1, sections 9.4.6, 11.4.2 and 14.6.
 
 use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-use super::binary::{Binary, Immediate, binary, with_immediate};
-use super::lanes::map;
+use super::binary::{Binary, Immediate, binary, each, with_immediate};
+use super::lanes::{build, get, map, put};
 use crate::cpu::decode::Op;
-use crate::cpu::simd::operand::{Mmx, VectorSource, Xmm};
+use crate::cpu::simd::operand::{Avx128, Avx256, Mmx, Place, Registers, Sse, Unit};
+use crate::cpu::simd::operand::{by_form, registers};
 use crate::cpu::{Core, Exec, Handler};
 
 /// A shift of every lane by one count.
@@ -68,21 +69,70 @@ impl Shift for Psrldq {
     }
 }
 
-fn by_immediate<S: Shift, V: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exec {
-    V::enter(core)?;
-    let a = V::destination(core, op);
-    V::set(core, op, S::shift(a, op.immediate & 0xff));
+/// By the low quadword of 16 bytes, whatever the width: AVX.
+fn by_quadword<S: Shift, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let count = P::lane(core, op)? as u64;
+    let a = U::first(core, op);
+    U::set(core, op, each::<U>(|n| S::shift(a[n], count)));
+    Ok(())
+}
+
+fn by_immediate<S: Shift, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let a = U::first(core, op);
+    let count = op.immediate & 0xff;
+    U::set(core, op, each::<U>(|n| S::shift(a[n], count)));
+    Ok(())
+}
+
+/// By an immediate, of another register than the destination: AVX.
+fn copy_by_immediate<S: Shift, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let a = U::register(core, op.src);
+    let count = op.immediate & 0xff;
+    U::set(core, op, each::<U>(|n| S::shift(a[n], count)));
     Ok(())
 }
 
 fn shift<S: Shift>(instruction: &Instruction) -> Option<Handler> {
-    if instruction.op_kind(1) != OpKind::Immediate8 {
-        return binary::<ByVector<S>>(instruction);
-    }
-    Some(match instruction.op_register(0).is_mm() {
-        false => run!(by_immediate::<S, Xmm>),
-        true => run!(by_immediate::<S, Mmx>),
+    let last = instruction.op_count() - 1;
+    let immediate = instruction.op_kind(last) == OpKind::Immediate8;
+    Some(match (registers(instruction), immediate) {
+        (Registers::Mmx, true) => run!(by_immediate::<S, Mmx>),
+        (Registers::Sse, true) => run!(by_immediate::<S, Sse>),
+        (Registers::Avx128, true) => run!(copy_by_immediate::<S, Avx128>),
+        (Registers::Avx256, true) => run!(copy_by_immediate::<S, Avx256>),
+        (Registers::Mmx | Registers::Sse, false) => return binary::<ByVector<S>>(instruction),
+        (_, false) => by_form!(instruction, by_quadword, S),
     })
+}
+
+/// AVX2: every lane by its own count.
+struct Each<S>(std::marker::PhantomData<S>);
+
+macro_rules! each_lane {
+    ($($shift:ident: $lane:ty;)*) => {
+        $(
+            impl Binary for Each<$shift> {
+                fn apply(a: u128, b: u128, _bytes: usize) -> u128 {
+                    let lane = |n| {
+                        let count: $lane = get(b, n);
+                        $shift::shift(put::<$lane>(get(a, n), 0), count.into()) as $lane
+                    };
+                    build(lane)
+                }
+            }
+        )*
+    };
+}
+
+each_lane! {
+    Pslld: u32;
+    Psllq: u64;
+    Psrld: u32;
+    Psrlq: u64;
+    Psrad: u32;
 }
 
 /// PALIGNR: destination and source as one long vector, shifted right by bytes.
@@ -106,18 +156,24 @@ impl Immediate for Palignr {
 
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
+    use Mnemonic as M;
     match instruction.mnemonic() {
-        Mnemonic::Psllw => shift::<Psllw>(instruction),
-        Mnemonic::Pslld => shift::<Pslld>(instruction),
-        Mnemonic::Psllq => shift::<Psllq>(instruction),
-        Mnemonic::Psrlw => shift::<Psrlw>(instruction),
-        Mnemonic::Psrld => shift::<Psrld>(instruction),
-        Mnemonic::Psrlq => shift::<Psrlq>(instruction),
-        Mnemonic::Psraw => shift::<Psraw>(instruction),
-        Mnemonic::Psrad => shift::<Psrad>(instruction),
-        Mnemonic::Pslldq => shift::<Pslldq>(instruction),
-        Mnemonic::Psrldq => shift::<Psrldq>(instruction),
-        Mnemonic::Palignr => with_immediate::<Palignr>(instruction),
+        M::Psllw | M::Vpsllw => shift::<Psllw>(instruction),
+        M::Pslld | M::Vpslld => shift::<Pslld>(instruction),
+        M::Psllq | M::Vpsllq => shift::<Psllq>(instruction),
+        M::Psrlw | M::Vpsrlw => shift::<Psrlw>(instruction),
+        M::Psrld | M::Vpsrld => shift::<Psrld>(instruction),
+        M::Psrlq | M::Vpsrlq => shift::<Psrlq>(instruction),
+        M::Psraw | M::Vpsraw => shift::<Psraw>(instruction),
+        M::Psrad | M::Vpsrad => shift::<Psrad>(instruction),
+        M::Pslldq | M::Vpslldq => shift::<Pslldq>(instruction),
+        M::Psrldq | M::Vpsrldq => shift::<Psrldq>(instruction),
+        M::Palignr | M::Vpalignr => with_immediate::<Palignr>(instruction),
+        M::Vpsllvd => binary::<Each<Pslld>>(instruction),
+        M::Vpsllvq => binary::<Each<Psllq>>(instruction),
+        M::Vpsrlvd => binary::<Each<Psrld>>(instruction),
+        M::Vpsrlvq => binary::<Each<Psrlq>>(instruction),
+        M::Vpsravd => binary::<Each<Psrad>>(instruction),
         _ => None,
     }
 }

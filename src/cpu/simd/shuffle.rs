@@ -1,13 +1,14 @@
 //! Instructions that move lanes about: unpack, pack, shuffle, blend, insert, extract, widen.
-//! Intel SDM volume 1, sections 9.4.4, 10.4.4, 11.4.2 and 12.8.
+//! Intel SDM volume 1, sections 9.4.4, 10.4.4, 11.4.2, 12.8 and 14.
 
 use crate::cpu::exec::run;
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic};
 
-use super::binary::{Binary, Immediate, binary, from_half, with_immediate};
+use super::binary::{Binary, Immediate, binary, each, from_half, with_immediate};
 use super::lanes::{Lane, build, get, put};
 use crate::cpu::decode::Op;
-use crate::cpu::simd::operand::{Mem128, Mmx, VectorSource, Xmm};
+use crate::cpu::simd::operand::{Mmx, Place, Registers, Unit};
+use crate::cpu::simd::operand::{by_form, by_unit, has_memory, registers};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 
@@ -128,10 +129,12 @@ fn insertps(a: u128, b: u128, immediate: u8) -> u128 {
 }
 
 macro_rules! immediates {
-    ($($name:ident($a:ident, $b:ident, $i:ident) = $result:expr;)*) => {
+    ($($name:ident$([$bits:expr])?($a:ident, $b:ident, $i:ident) = $result:expr;)*) => {
         $(
             struct $name;
             impl Immediate for $name {
+                $(const BITS_A_LANE: usize = $bits;)?
+
                 #[inline(always)]
                 fn apply($a: u128, $b: u128, $i: u8, _bytes: usize) -> u128 {
                     let _ = $a;
@@ -148,74 +151,63 @@ immediates! {
     Pshufhw(a, b, i) = build(|n| get::<u16>(b, if n < 4 { n } else { 4 + choice(i, n) }));
     Pshufw(a, b, i) = build(|n| get::<u16>(b, choice(i, n)));
     Shufps(a, b, i) = build(|n| get::<u32>(if n < 2 { a } else { b }, choice(i, n)));
-    Shufpd(a, b, i) = build(|n| get::<u64>(if n < 1 { a } else { b }, usize::from(i >> n & 1)));
-    Blendps(a, b, i) = blend::<u32>(a, b, i);
-    Blendpd(a, b, i) = blend::<u64>(a, b, i);
+    Shufpd[2](a, b, i) = build(|n| get::<u64>(if n < 1 { a } else { b }, usize::from(i >> n & 1)));
+    Blendps[4](a, b, i) = blend::<u32>(a, b, i);
+    Blendpd[2](a, b, i) = blend::<u64>(a, b, i);
     Pblendw(a, b, i) = blend::<u16>(a, b, i);
-    Mpsadbw(a, b, i) = mpsadbw(a, b, i);
+    Mpsadbw[3](a, b, i) = mpsadbw(a, b, i);
     Insertps(a, b, i) = insertps(a, b, i);
 }
 
-/// BLENDVPS, BLENDVPD, PBLENDVB: the sign of each lane of XMM0 chooses.
-fn blend_variable<L: Lane, S: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exec {
-    S::enter(core)?;
-    let b = S::source(core, op)?;
-    let a = S::destination(core, op);
-    let chooser = core.cpu.sse.get(0);
+/// BLENDVPS, BLENDVPD, PBLENDVB: the sign of each lane chooses, of XMM0 or in AVX of a fourth
+/// register, whose number is the immediate.
+fn blend_variable<L: Lane, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let b = P::vector::<U>(core, op)?;
+    let a = U::first(core, op);
+    let chooser = U::register(core, op.immediate as u8);
     let top = L::BYTES * 8 - 1;
-    let chosen = build(|n| {
-        let from_b = get::<L>(chooser, n).bits() >> top & 1 != 0;
-        get::<L>(if from_b { b } else { a }, n)
+    let chosen = each::<U>(|lane| {
+        build(|n| {
+            let from_b = get::<L>(chooser[lane], n).bits() >> top & 1 != 0;
+            get::<L>(if from_b { b[lane] } else { a[lane] }, n)
+        })
     });
-    S::set(core, op, chosen);
+    U::set(core, op, chosen);
     Ok(())
 }
 
-fn blend_handler<L: Lane>(instruction: &Instruction) -> Option<Handler> {
-    Some(match instruction.op_kind(1) {
-        OpKind::Memory => run!(blend_variable::<L, Mem128>),
-        _ => run!(blend_variable::<L, Xmm>),
-    })
-}
-
-/// PINSRB to PINSRQ and INSERTPS from memory: a number of width `W` into a lane.
-fn insert<W: Width + Lane, V: VectorSource>(core: &mut Core<'_>, op: &Op) -> Exec {
-    V::enter(core)?;
-    let value: W = if is_register_form(op) {
-        W::truncate(core.cpu.regs.get(op.src))
-    } else {
+/// PINSRB to PINSRQ: a number of width `W` into a lane.
+fn insert<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
+    let value: W = if op.has_memory() {
         core.load(op)?
+    } else {
+        W::truncate(core.cpu.regs.get(op.src))
     };
-    let lane = op.immediate as usize % (V::BYTES / <W as Lane>::BYTES);
-    let a = V::destination(core, op);
+    let lane = op.immediate as usize % (U::BYTES / <W as Lane>::BYTES);
+    let a = U::first(core, op)[0];
     let hole = put(W::truncate(u64::MAX), lane);
-    V::set(core, op, a & !hole | put(value, lane));
+    U::set(core, op, [a & !hole | put(value, lane), 0]);
     Ok(())
 }
 
 /// INSERTPS from memory: the source is the single itself.
-fn insertps_memory(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn insertps_memory<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let value: u32 = core.load(op)?;
-    let a = core.cpu.sse.get(op.dst);
+    let a = U::first(core, op)[0];
     let immediate = op.immediate as u8 & 0x3f;
-    core.cpu
-        .sse
-        .set(op.dst, insertps(a, u128::from(value), immediate));
+    U::set(core, op, [insertps(a, u128::from(value), immediate), 0]);
     Ok(())
 }
 
-/// Whether the operand that can be a register or memory is a register.
-fn is_register_form(op: &Op) -> bool {
-    !op.has_memory()
-}
-
 /// PEXTRB to PEXTRQ and EXTRACTPS: a lane, zero-extended, to a register or memory.
-fn extract<W: Width + Lane>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_sse()?;
+fn extract<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    U::enter(core)?;
     let lane = op.immediate as usize % (16 / <W as Lane>::BYTES);
     let value: W = get(core.cpu.sse.get(op.src), lane);
-    if !is_register_form(op) {
+    if op.has_memory() {
         return core.store(op, value);
     }
     core.cpu.regs.set(op.dst, value.zero_extend());
@@ -232,122 +224,127 @@ fn extract_mmx(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn insert_handler(instruction: &Instruction) -> Option<Handler> {
-    let memory = instruction.op_kind(1) == OpKind::Memory;
-    Some(match instruction.mnemonic() {
-        Mnemonic::Insertps if memory => run!(insertps_memory),
-        Mnemonic::Insertps => return with_immediate::<Insertps>(instruction),
-        Mnemonic::Pinsrb => run!(insert::<u8, Xmm>),
-        Mnemonic::Pinsrw if instruction.op_register(0).is_mm() => run!(insert::<u16, Mmx>),
-        Mnemonic::Pinsrw => run!(insert::<u16, Xmm>),
-        Mnemonic::Pinsrd => run!(insert::<u32, Xmm>),
-        Mnemonic::Pinsrq => run!(insert::<u64, Xmm>),
-        Mnemonic::Pextrb => run!(extract::<u8>),
-        Mnemonic::Pextrw if instruction.op_register(1).is_mm() => run!(extract_mmx),
-        Mnemonic::Pextrw => run!(extract::<u16>),
-        Mnemonic::Pextrd | Mnemonic::Extractps => run!(extract::<u32>),
-        Mnemonic::Pextrq => run!(extract::<u64>),
+fn insert_handler(i: &Instruction) -> Option<Handler> {
+    use Mnemonic as M;
+    let mmx = registers(i) == Registers::Mmx;
+    Some(match i.mnemonic() {
+        M::Insertps | M::Vinsertps if has_memory(i) => by_unit!(i, insertps_memory),
+        M::Insertps | M::Vinsertps => return with_immediate::<Insertps>(i),
+        M::Pinsrb | M::Vpinsrb => by_unit!(i, insert, u8),
+        M::Pinsrw if mmx => run!(insert::<u16, Mmx>),
+        M::Pinsrw | M::Vpinsrw => by_unit!(i, insert, u16),
+        M::Pinsrd | M::Vpinsrd => by_unit!(i, insert, u32),
+        M::Pinsrq | M::Vpinsrq => by_unit!(i, insert, u64),
+        M::Pextrb | M::Vpextrb => by_unit!(i, extract, u8),
+        M::Pextrw if mmx => run!(extract_mmx),
+        M::Pextrw | M::Vpextrw => by_unit!(i, extract, u16),
+        M::Pextrd | M::Extractps | M::Vpextrd | M::Vextractps => by_unit!(i, extract, u32),
+        M::Pextrq | M::Vpextrq => by_unit!(i, extract, u64),
         _ => return None,
     })
 }
 
 /// MMX sources of the low unpack instructions are 4 bytes in memory; reading 8 would fault
 /// where the processor does not.
-struct Mem32;
-
-impl VectorSource for Mem32 {
-    const BYTES: usize = 8;
-
-    fn enter(core: &mut Core<'_>) -> Exec {
-        core.check_mmx()
-    }
-
-    fn source(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        Ok(u128::from(core.load::<u32>(op)?))
-    }
-
-    fn destination(core: &Core<'_>, op: &Op) -> u128 {
-        Mmx::destination(core, op)
-    }
-
-    fn set(core: &mut Core<'_>, op: &Op, value: u128) {
-        Mmx::set(core, op, value);
-    }
-}
-
 fn unpack_low<O: Binary>(instruction: &Instruction) -> Option<Handler> {
-    fn run<O: Binary>(core: &mut Core<'_>, op: &Op) -> Exec {
-        Mem32::enter(core)?;
-        let b = Mem32::source(core, op)?;
-        let a = Mem32::destination(core, op);
-        Mem32::set(core, op, O::apply(a, b, 8));
+    fn from_dword<O: Binary>(core: &mut Core<'_>, op: &Op) -> Exec {
+        Mmx::enter(core)?;
+        let b = u128::from(core.load::<u32>(op)?);
+        let a = Mmx::first(core, op)[0];
+        Mmx::set(core, op, [O::apply(a, b, 8), 0]);
         Ok(())
     }
-    match super::binary::shape(instruction) {
-        (true, true) => Some(run!(run::<O>)),
+    match (registers(instruction), has_memory(instruction)) {
+        (Registers::Mmx, true) => Some(run!(from_dword::<O>)),
         _ => binary::<O>(instruction),
     }
 }
 
-/// PMOVSX and PMOVZX read as many bytes from memory as they widen.
+/// PMOVSX and PMOVZX: `W` is what a lane of the result widens.
 fn widening<O: Binary, W: Width>(instruction: &Instruction) -> Option<Handler> {
-    fn run<O: Binary, W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-        core.enter_sse()?;
-        let b = core.load::<W>(op)?.zero_extend();
-        core.cpu.sse.set(op.dst, O::apply(0, u128::from(b), 16));
+    fn register<O: Binary, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+        U::enter(core)?;
+        let b = core.cpu.sse.get(op.src);
+        U::set(
+            core,
+            op,
+            each::<U>(|n| O::apply(0, b >> (n as u32 * W::BITS), 16)),
+        );
         Ok(())
     }
-    match instruction.op_kind(1) {
-        OpKind::Memory => Some(run!(run::<O, W>)),
-        _ => binary::<O>(instruction),
+    fn memory<O: Binary, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+        U::enter(core)?;
+        let b = match U::LANES as u32 * W::BITS {
+            16 => u128::from(core.load::<u16>(op)?),
+            32 => u128::from(core.load::<u32>(op)?),
+            64 => u128::from(core.load::<u64>(op)?),
+            _ => core.load_unaligned(op)?,
+        };
+        U::set(
+            core,
+            op,
+            each::<U>(|n| O::apply(0, b >> (n as u32 * W::BITS), 16)),
+        );
+        Ok(())
     }
+    Some(match has_memory(instruction) {
+        true => by_unit!(instruction, memory, O, W),
+        false => by_unit!(instruction, register, O, W),
+    })
 }
 
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
+    use Mnemonic as M;
     match instruction.mnemonic() {
-        Mnemonic::Punpcklbw => unpack_low::<Punpcklbw>(instruction),
-        Mnemonic::Punpcklwd => unpack_low::<Punpcklwd>(instruction),
-        Mnemonic::Punpckldq => unpack_low::<Punpckldq>(instruction),
-        Mnemonic::Unpcklps => binary::<Punpckldq>(instruction),
-        Mnemonic::Punpcklqdq | Mnemonic::Unpcklpd => binary::<Punpcklqdq>(instruction),
-        Mnemonic::Punpckhbw => binary::<Punpckhbw>(instruction),
-        Mnemonic::Punpckhwd => binary::<Punpckhwd>(instruction),
-        Mnemonic::Punpckhdq | Mnemonic::Unpckhps => binary::<Punpckhdq>(instruction),
-        Mnemonic::Punpckhqdq | Mnemonic::Unpckhpd => binary::<Punpckhqdq>(instruction),
-        Mnemonic::Packsswb => binary::<Packsswb>(instruction),
-        Mnemonic::Packssdw => binary::<Packssdw>(instruction),
-        Mnemonic::Packuswb => binary::<Packuswb>(instruction),
-        Mnemonic::Packusdw => binary::<Packusdw>(instruction),
-        Mnemonic::Pshufb => binary::<Pshufb>(instruction),
-        Mnemonic::Pmovsxbw => widening::<Pmovsxbw, u64>(instruction),
-        Mnemonic::Pmovsxbd => widening::<Pmovsxbd, u32>(instruction),
-        Mnemonic::Pmovsxbq => widening::<Pmovsxbq, u16>(instruction),
-        Mnemonic::Pmovsxwd => widening::<Pmovsxwd, u64>(instruction),
-        Mnemonic::Pmovsxwq => widening::<Pmovsxwq, u32>(instruction),
-        Mnemonic::Pmovsxdq => widening::<Pmovsxdq, u64>(instruction),
-        Mnemonic::Pmovzxbw => widening::<Pmovzxbw, u64>(instruction),
-        Mnemonic::Pmovzxbd => widening::<Pmovzxbd, u32>(instruction),
-        Mnemonic::Pmovzxbq => widening::<Pmovzxbq, u16>(instruction),
-        Mnemonic::Pmovzxwd => widening::<Pmovzxwd, u64>(instruction),
-        Mnemonic::Pmovzxwq => widening::<Pmovzxwq, u32>(instruction),
-        Mnemonic::Pmovzxdq => widening::<Pmovzxdq, u64>(instruction),
-        Mnemonic::Movshdup => binary::<Movshdup>(instruction),
-        Mnemonic::Movsldup => binary::<Movsldup>(instruction),
-        Mnemonic::Movddup => from_half::<Movddup>(instruction),
-        Mnemonic::Pshufd => with_immediate::<Pshufd>(instruction),
-        Mnemonic::Pshuflw => with_immediate::<Pshuflw>(instruction),
-        Mnemonic::Pshufhw => with_immediate::<Pshufhw>(instruction),
-        Mnemonic::Pshufw => with_immediate::<Pshufw>(instruction),
-        Mnemonic::Shufps => with_immediate::<Shufps>(instruction),
-        Mnemonic::Shufpd => with_immediate::<Shufpd>(instruction),
-        Mnemonic::Blendps => with_immediate::<Blendps>(instruction),
-        Mnemonic::Blendpd => with_immediate::<Blendpd>(instruction),
-        Mnemonic::Pblendw => with_immediate::<Pblendw>(instruction),
-        Mnemonic::Mpsadbw => with_immediate::<Mpsadbw>(instruction),
-        Mnemonic::Blendvps => blend_handler::<u32>(instruction),
-        Mnemonic::Blendvpd => blend_handler::<u64>(instruction),
-        Mnemonic::Pblendvb => blend_handler::<u8>(instruction),
+        M::Punpcklbw | M::Vpunpcklbw => unpack_low::<Punpcklbw>(instruction),
+        M::Punpcklwd | M::Vpunpcklwd => unpack_low::<Punpcklwd>(instruction),
+        M::Punpckldq | M::Vpunpckldq => unpack_low::<Punpckldq>(instruction),
+        M::Unpcklps | M::Vunpcklps => binary::<Punpckldq>(instruction),
+        M::Punpcklqdq | M::Vpunpcklqdq | M::Unpcklpd | M::Vunpcklpd => {
+            binary::<Punpcklqdq>(instruction)
+        }
+        M::Punpckhbw | M::Vpunpckhbw => binary::<Punpckhbw>(instruction),
+        M::Punpckhwd | M::Vpunpckhwd => binary::<Punpckhwd>(instruction),
+        M::Punpckhdq | M::Vpunpckhdq | M::Unpckhps | M::Vunpckhps => {
+            binary::<Punpckhdq>(instruction)
+        }
+        M::Punpckhqdq | M::Vpunpckhqdq | M::Unpckhpd | M::Vunpckhpd => {
+            binary::<Punpckhqdq>(instruction)
+        }
+        M::Packsswb | M::Vpacksswb => binary::<Packsswb>(instruction),
+        M::Packssdw | M::Vpackssdw => binary::<Packssdw>(instruction),
+        M::Packuswb | M::Vpackuswb => binary::<Packuswb>(instruction),
+        M::Packusdw | M::Vpackusdw => binary::<Packusdw>(instruction),
+        M::Pshufb | M::Vpshufb => binary::<Pshufb>(instruction),
+        M::Pmovsxbw | M::Vpmovsxbw => widening::<Pmovsxbw, u64>(instruction),
+        M::Pmovsxbd | M::Vpmovsxbd => widening::<Pmovsxbd, u32>(instruction),
+        M::Pmovsxbq | M::Vpmovsxbq => widening::<Pmovsxbq, u16>(instruction),
+        M::Pmovsxwd | M::Vpmovsxwd => widening::<Pmovsxwd, u64>(instruction),
+        M::Pmovsxwq | M::Vpmovsxwq => widening::<Pmovsxwq, u32>(instruction),
+        M::Pmovsxdq | M::Vpmovsxdq => widening::<Pmovsxdq, u64>(instruction),
+        M::Pmovzxbw | M::Vpmovzxbw => widening::<Pmovzxbw, u64>(instruction),
+        M::Pmovzxbd | M::Vpmovzxbd => widening::<Pmovzxbd, u32>(instruction),
+        M::Pmovzxbq | M::Vpmovzxbq => widening::<Pmovzxbq, u16>(instruction),
+        M::Pmovzxwd | M::Vpmovzxwd => widening::<Pmovzxwd, u64>(instruction),
+        M::Pmovzxwq | M::Vpmovzxwq => widening::<Pmovzxwq, u32>(instruction),
+        M::Pmovzxdq | M::Vpmovzxdq => widening::<Pmovzxdq, u64>(instruction),
+        M::Movshdup | M::Vmovshdup => binary::<Movshdup>(instruction),
+        M::Movsldup | M::Vmovsldup => binary::<Movsldup>(instruction),
+        M::Movddup | M::Vmovddup => from_half::<Movddup>(instruction),
+        M::Pshufd | M::Vpshufd => with_immediate::<Pshufd>(instruction),
+        M::Pshuflw | M::Vpshuflw => with_immediate::<Pshuflw>(instruction),
+        M::Pshufhw | M::Vpshufhw => with_immediate::<Pshufhw>(instruction),
+        M::Pshufw => with_immediate::<Pshufw>(instruction),
+        M::Shufps | M::Vshufps => with_immediate::<Shufps>(instruction),
+        M::Shufpd | M::Vshufpd => with_immediate::<Shufpd>(instruction),
+        M::Blendps | M::Vblendps | M::Vpblendd => with_immediate::<Blendps>(instruction),
+        M::Blendpd | M::Vblendpd => with_immediate::<Blendpd>(instruction),
+        M::Pblendw | M::Vpblendw => with_immediate::<Pblendw>(instruction),
+        M::Mpsadbw | M::Vmpsadbw => with_immediate::<Mpsadbw>(instruction),
+        M::Blendvps | M::Vblendvps => Some(by_form!(instruction, blend_variable, u32)),
+        M::Blendvpd | M::Vblendvpd => Some(by_form!(instruction, blend_variable, u64)),
+        M::Pblendvb | M::Vpblendvb => Some(by_form!(instruction, blend_variable, u8)),
         _ => insert_handler(instruction),
     }
 }

@@ -1,17 +1,25 @@
-//! The XMM registers and MXCSR. Intel SDM volume 1, sections 10.2.2 and 10.2.3.
+//! The vector registers, MXCSR and XCR0. Intel SDM volume 1, sections 10.2.2, 10.2.3, 13.3 and
+//! 14.1.1.
 
 use serde::{Deserialize, Serialize};
 
 /// The bits of MXCSR that exist (MXCSR_MASK of FXSAVE): DAZ is among them. Others raise #GP.
 pub const MXCSR_MASK: u32 = 0xffff;
 
-/// The state of the SSE unit.
+/// In XCR0: the operating system saves XMM and the high halves of YMM registers.
+const SSE_AND_AVX: u64 = 6;
+
+/// The state of the SSE and AVX units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sse {
-    /// XMM0 to XMM15; bits 31..0 are the first single.
+    /// XMM0 to XMM15, the low halves of YMM0 to YMM15; bits 31..0 are the first single.
     pub xmm: [u128; 16],
+    /// The high halves of YMM0 to YMM15.
+    pub ymm_high: [u128; 16],
     /// Control and status.
     pub mxcsr: u32,
+    /// What XSAVE saves: bit 0 x87, 1 XMM, 2 the high halves of YMM.
+    pub xcr0: u64,
 }
 
 impl Default for Sse {
@@ -19,35 +27,44 @@ impl Default for Sse {
     fn default() -> Self {
         Self {
             xmm: [0; 16],
+            ymm_high: [0; 16],
             mxcsr: 0x1f80,
+            xcr0: 1,
         }
     }
 }
 
 impl Sse {
-    /// Register `n`.
+    /// XMM register `n`.
     #[inline(always)]
     pub fn get(&self, n: u8) -> u128 {
         self.xmm[usize::from(n & 15)]
     }
 
-    /// Sets register `n`.
+    /// Sets XMM register `n`; the rest of the YMM register stays.
     #[inline(always)]
     pub fn set(&mut self, n: u8, value: u128) {
         self.xmm[usize::from(n & 15)] = value;
     }
 
-    /// Sets the low 64 bits of register `n`; the others stay.
+    /// YMM register `n`, low half first.
     #[inline(always)]
-    pub fn set_low64(&mut self, n: u8, value: u64) {
-        let register = &mut self.xmm[usize::from(n & 15)];
-        *register = *register >> 64 << 64 | u128::from(value);
+    pub fn ymm(&self, n: u8) -> [u128; 2] {
+        let n = usize::from(n & 15);
+        [self.xmm[n], self.ymm_high[n]]
     }
 
-    /// Sets the low 32 bits of register `n`; the others stay.
+    /// Sets YMM register `n`.
     #[inline(always)]
-    pub fn set_low32(&mut self, n: u8, value: u32) {
-        let register = &mut self.xmm[usize::from(n & 15)];
-        *register = *register >> 32 << 32 | u128::from(value);
+    pub fn set_ymm(&mut self, n: u8, [low, high]: [u128; 2]) {
+        let n = usize::from(n & 15);
+        self.xmm[n] = low;
+        self.ymm_high[n] = high;
+    }
+
+    /// Whether XCR0 enables AVX.
+    #[inline(always)]
+    pub fn has_avx(&self) -> bool {
+        self.xcr0 & SSE_AND_AVX == SSE_AND_AVX
     }
 }

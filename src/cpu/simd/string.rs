@@ -1,12 +1,13 @@
 //! The string comparisons of SSE4.2: PCMPESTRI PCMPESTRM PCMPISTRI PCMPISTRM.
 //! Intel SDM volume 1, section 12.10; volume 2, section 4.1.
 
-use crate::cpu::exec::run;
-use iced_x86::{Code, Instruction};
+use iced_x86::{Instruction, Mnemonic as M};
 
 use super::lanes::get;
+use super::operand::{Place, Unit, by_form};
 use crate::cpu::decode::Op;
 use crate::cpu::regs::{RAX, RCX, RDX};
+use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler, flags};
 
 /// The control byte, decoded.
@@ -84,19 +85,18 @@ fn polarise(control: &Control, bits: u32, b: Text) -> u32 {
     }
 }
 
-/// What the result is written to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Output {
-    Index,
-    Mask,
-}
-
-fn finish(core: &mut Core<'_>, control: &Control, a: Text, b: Text, output: Output) {
+/// Writes ECX or XMM0, and the flags.
+fn finish<U: Unit>(core: &mut Core<'_>, op: &Op, control: &Control, [a, b]: [Text; 2]) {
     let n = control.elements();
     let bits = polarise(control, aggregate(control, a, b), b);
     let high = control.0 & 0x40 != 0;
-    match output {
-        Output::Index => {
+    match op.code().mnemonic() {
+        M::Pcmpistri
+        | M::Pcmpestri
+        | M::Pcmpestri64
+        | M::Vpcmpistri
+        | M::Vpcmpestri
+        | M::Vpcmpestri64 => {
             let index = match (bits, high) {
                 (0, _) => n as u32,
                 (_, false) => bits.trailing_zeros(),
@@ -104,14 +104,16 @@ fn finish(core: &mut Core<'_>, control: &Control, a: Text, b: Text, output: Outp
             };
             core.cpu.regs.set(RCX, u64::from(index));
         }
-        Output::Mask => {
+        _ => {
             let width = 128 / n;
             let ones = (1u128 << width) - 1;
             let expanded = (0..n)
                 .filter(|k| bits >> k & 1 != 0)
                 .fold(0, |m, k| m | ones << (k * width));
             let mask = if high { expanded } else { u128::from(bits) };
-            core.cpu.sse.set(0, mask);
+            let mut into_xmm0 = *op;
+            into_xmm0.dst = 0;
+            U::set(core, &into_xmm0, [mask, 0]);
         }
     }
     let mut result = 0;
@@ -128,68 +130,47 @@ fn finish(core: &mut Core<'_>, control: &Control, a: Text, b: Text, output: Outp
     core.cpu.flags.set_arithmetic(result, flags::ARITHMETIC);
 }
 
-fn operands(core: &mut Core<'_>, op: &Op) -> Exec<(u128, u128)> {
-    core.enter_sse()?;
-    let b = match op.has_memory() {
-        true => core.load_unaligned(op)?,
-        false => core.cpu.sse.get(op.src),
-    };
+fn operands<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec<(u128, u128)> {
+    U::enter(core)?;
+    let b = P::lane(core, op)?;
     Ok((core.cpu.sse.get(op.dst), b))
 }
 
-fn output(op: &Op) -> Output {
-    match op.code() {
-        Code::Pcmpistri_xmm_xmmm128_imm8
-        | Code::Pcmpestri_xmm_xmmm128_imm8
-        | Code::Pcmpestri64_xmm_xmmm128_imm8 => Output::Index,
-        _ => Output::Mask,
-    }
-}
-
-fn implicit(core: &mut Core<'_>, op: &Op) -> Exec {
-    let (a, b) = operands(core, op)?;
+fn implicit<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let (a, b) = operands::<U, P>(core, op)?;
     let control = Control(op.immediate as u8);
     let text = |vector| Text {
         vector,
         length: control.implicit_length(vector),
     };
-    finish(core, &control, text(a), text(b), output(op));
+    finish::<U>(core, op, &control, [text(a), text(b)]);
     Ok(())
 }
 
 /// The lengths are in EAX and EDX, with REX.W in RAX and RDX.
-fn explicit(core: &mut Core<'_>, op: &Op) -> Exec {
-    let (a, b) = operands(core, op)?;
+fn explicit<W: Width, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let (a, b) = operands::<U, P>(core, op)?;
     let control = Control(op.immediate as u8);
-    let wide = matches!(
-        op.code(),
-        Code::Pcmpestri64_xmm_xmmm128_imm8 | Code::Pcmpestrm64_xmm_xmmm128_imm8
-    );
     let text = |core: &Core<'_>, vector, register| {
-        let value = core.cpu.regs.get(register);
-        let signed = if wide {
-            value as i64
-        } else {
-            i64::from(value as i32)
-        };
+        let length = core.cpu.regs.read::<W>(register).sign_extend() as i64;
         Text {
             vector,
-            length: control.explicit_length(signed),
+            length: control.explicit_length(length),
         }
     };
-    let (a, b) = (text(core, a, RAX), text(core, b, RDX));
-    finish(core, &control, a, b, output(op));
+    let texts = [text(core, a, RAX), text(core, b, RDX)];
+    finish::<U>(core, op, &control, texts);
     Ok(())
 }
 
 /// The handlers of this file.
-pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
-    Some(match instruction.code() {
-        Code::Pcmpistri_xmm_xmmm128_imm8 | Code::Pcmpistrm_xmm_xmmm128_imm8 => run!(implicit),
-        Code::Pcmpestri_xmm_xmmm128_imm8
-        | Code::Pcmpestri64_xmm_xmmm128_imm8
-        | Code::Pcmpestrm_xmm_xmmm128_imm8
-        | Code::Pcmpestrm64_xmm_xmmm128_imm8 => run!(explicit),
+pub(super) fn handler(i: &Instruction) -> Option<Handler> {
+    Some(match i.mnemonic() {
+        M::Pcmpistri | M::Pcmpistrm | M::Vpcmpistri | M::Vpcmpistrm => by_form!(i, implicit),
+        M::Pcmpestri | M::Pcmpestrm | M::Vpcmpestri | M::Vpcmpestrm => by_form!(i, explicit, u32),
+        M::Pcmpestri64 | M::Pcmpestrm64 | M::Vpcmpestri64 | M::Vpcmpestrm64 => {
+            by_form!(i, explicit, u64)
+        }
         _ => return None,
     })
 }

@@ -60,14 +60,21 @@ pub fn sub<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 
 #[inline(always)]
 fn add_finite<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> F {
+    add_exact(env, exact(a), exact(b))
+}
+
+/// The sum of two numbers of which neither is zero, rounded once. No bit is lost that could
+/// matter: where one of them has to be shifted by more than its significand leaves room for, the
+/// other one is so much larger that nothing cancels.
+#[inline(always)]
+fn add_exact<F: Format>(env: &mut Env, a: Exact, b: Exact) -> F {
     let (x, y) = if (a.exp, a.sig) >= (b.exp, b.sig) {
         (a, b)
     } else {
         (b, a)
     };
-    let large = u128::from(x.sig) << 64;
-    let small = shift_right_sticky(u128::from(y.sig) << 64, (x.exp - y.exp).cast_unsigned());
-    let sign = x.sign;
+    let (sign, large) = (x.sign, x.sig);
+    let small = shift_right_sticky(y.sig, (x.exp - y.exp).cast_unsigned());
     if sign == y.sign {
         let (sum, carry) = large.overflowing_add(small);
         let sig = if carry {
@@ -75,28 +82,16 @@ fn add_finite<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> F {
         } else {
             sum
         };
-        return round(
-            env,
-            Exact {
-                sign,
-                exp: x.exp + i32::from(carry),
-                sig,
-            },
-        );
+        let exp = x.exp + i32::from(carry);
+        return round(env, Exact { sign, exp, sig });
     }
     let difference = large - small;
     if difference == 0 {
         return F::zero(env.rounding == super::env::Rounding::Down);
     }
     let shift = difference.leading_zeros();
-    round(
-        env,
-        Exact {
-            sign,
-            exp: x.exp - shift.cast_signed(),
-            sig: difference << shift,
-        },
-    )
+    let (exp, sig) = (x.exp - shift.cast_signed(), difference << shift);
+    round(env, Exact { sign, exp, sig })
 }
 
 #[cold]
@@ -140,17 +135,19 @@ pub fn mul<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if denormal_stops(env, a.denormal | b.denormal) {
         return F::INDEFINITE;
     }
+    round(env, product(&a, &b))
+}
+
+/// The exact product of two finite numbers.
+#[inline(always)]
+fn product(a: &Unpacked, b: &Unpacked) -> Exact {
     let product = u128::from(a.sig) * u128::from(b.sig);
     let shift = u32::from(product >> 127 == 0);
-    let exp = a.exp + b.exp + 1 - shift.cast_signed();
-    round(
-        env,
-        Exact {
-            sign: a.sign ^ b.sign,
-            exp,
-            sig: product << shift,
-        },
-    )
+    Exact {
+        sign: a.sign ^ b.sign,
+        exp: a.exp + b.exp + 1 - shift.cast_signed(),
+        sig: product << shift,
+    }
 }
 
 #[cold]
@@ -170,6 +167,35 @@ fn mul_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         F::infinity(a.sign ^ b.sign)
     } else {
         F::zero(a.sign ^ b.sign)
+    }
+}
+
+/// `a * b + c`, rounded once. The first NaN of the three is the result; a quiet one in `c` hides
+/// that infinity was multiplied by zero (Intel SDM volume 1, table 14-17).
+pub fn mul_add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked, c: Unpacked) -> F {
+    if let Some(nan) = [a, b, c].iter().find(|operand| operand.is_nan()) {
+        if [a, b, c].iter().any(|x| x.class == Class::Signaling) {
+            env.raise(exception::INVALID);
+        }
+        return F::quiet(nan);
+    }
+    let sign = a.sign ^ b.sign;
+    let infinite = a.is_infinite() || b.is_infinite();
+    let zero = a.is_zero() || b.is_zero();
+    if infinite && (zero || c.is_infinite() && c.sign != sign) {
+        return invalid(env);
+    }
+    if denormal_stops(env, a.denormal | b.denormal | c.denormal) {
+        return F::INDEFINITE;
+    }
+    match (zero, c.is_zero()) {
+        _ if infinite => F::infinity(sign),
+        _ if c.is_infinite() => F::infinity(c.sign),
+        (true, true) if sign == c.sign => F::zero(sign),
+        (true, true) => F::zero(env.rounding == super::env::Rounding::Down),
+        (true, false) => round(env, exact(&c)),
+        (false, true) => round(env, product(&a, &b)),
+        (false, false) => add_exact(env, product(&a, &b), exact(&c)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The three formats: binary32, binary64 and the x87's 80-bit extended.
+//! The four formats: binary16, binary32, binary64 and the x87's 80-bit extended.
 //!
 //! Each is its bit pattern, with what the generic arithmetic has to know of it.
 //! Intel SDM volume 1, section 4.2.2 and tables 4-3 and 8-3 (unsupported encodings); NaN
@@ -18,6 +18,8 @@ pub trait Format: Copy {
     const WRAP: i32;
     /// The default NaN ("real indefinite").
     const INDEFINITE: Self;
+    /// Whether it is the x87's own.
+    const IS_X87: bool = false;
 
     /// Bits of the significand that an arithmetic result keeps.
     fn precision(env: &Env) -> u32;
@@ -50,6 +52,10 @@ pub trait Format: Copy {
         Self::assemble(nan.sign, Self::TOP, nan.sig | INTEGER | QUIET)
     }
 }
+
+/// The bit pattern of a binary16 number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Float16(pub u16);
 
 /// The bit pattern of a binary32 number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +92,36 @@ fn unpack_ieee<F: Format>(env: &Env, sign: bool, exponent: i32, fraction: u64) -
         _ => Class::Signaling,
     };
     Unpacked::special(class, sign, fraction | INTEGER)
+}
+
+impl Format for Float16 {
+    const BIAS: i32 = 15;
+    const TOP: i32 = 0x1f;
+    const WRAP: i32 = 24;
+    const INDEFINITE: Self = Self(0xfe00);
+
+    #[inline(always)]
+    fn precision(_: &Env) -> u32 {
+        11
+    }
+
+    #[inline(always)]
+    fn unpack(self, env: &Env) -> Unpacked {
+        let exponent = i32::from(self.0 >> 10 & 0x1f);
+        let fraction = u64::from(self.0 & 0x3ff) << 53;
+        unpack_ieee::<Self>(env, self.0 >> 15 != 0, exponent, fraction)
+    }
+
+    #[inline(always)]
+    fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
+        let fraction = (sig >> 53) as u16 & 0x3ff;
+        Self(u16::from(sign) << 15 | (exponent as u16) << 10 | fraction)
+    }
+
+    #[inline(always)]
+    fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
+        if a.is_nan() { a } else { b }
+    }
 }
 
 impl Format for Float32 {
@@ -207,6 +243,7 @@ impl Float80 {
 
 impl Format for Float80 {
     const BIAS: i32 = 16383;
+    const IS_X87: bool = true;
     const TOP: i32 = 0x7fff;
     const WRAP: i32 = 24576;
     const INDEFINITE: Self = Self::new(0xffff, 0xc000_0000_0000_0000);

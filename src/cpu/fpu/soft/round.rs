@@ -87,8 +87,8 @@ fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
         env.raise(exception::UNDERFLOW);
         let wrapped = exponent + i32::from(unbounded.carry) + F::WRAP;
         if wrapped <= 0 {
-            // Only FSCALE gets this far: too small even for the wrapped exponent.
-            env.raise(exception::PRECISION);
+            // Too small even for the wrapped exponent: FSCALE, or a conversion without a result.
+            env.raise(u8::from(F::IS_X87 || unbounded.inexact) << 5);
             env.rounded_up = false;
             return F::zero(value.sign);
         }
@@ -120,8 +120,8 @@ fn overflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
         env.raise(exception::OVERFLOW);
         let wrapped = value.exp + F::BIAS + i32::from(unbounded.carry) - F::WRAP;
         if wrapped >= F::TOP {
-            // Only FSCALE gets this far: too large even for the wrapped exponent.
-            env.raise(exception::PRECISION);
+            // Too large even for the wrapped exponent: FSCALE, or a conversion without a result.
+            env.raise(u8::from(F::IS_X87 || unbounded.inexact) << 5);
             env.rounded_up = true;
             return F::infinity(sign);
         }
