@@ -232,12 +232,22 @@ fn floating_point(cpu: &Cpu, out: &mut String) -> std::fmt::Result {
         let (significand, sign_exponent) = (value.significand, value.sign_exponent);
         write!(out, "FPR{n}={significand:016x} {sign_exponent:04x}{end}")?;
     }
+    vectors(cpu, out)
+}
+
+/// The YMM registers once the guest has enabled AVX, before that the XMM registers.
+fn vectors(cpu: &Cpu, out: &mut String) -> std::fmt::Result {
+    let quadwords = |lane: u128| ((lane >> 64) as u64, lane as u64);
     let count = if cpu.is_64_bit() { 16 } else { 8 };
     for n in 0..count {
-        let value = cpu.sse.get(n);
-        let end = if n % 2 == 0 { ' ' } else { '\n' };
-        let (high, low) = ((value >> 64) as u64, value as u64);
-        write!(out, "XMM{n:02}={high:016x} {low:016x}{end}")?;
+        let [low, above] = cpu.sse.ymm(n).map(quadwords);
+        if cpu.sse.has_avx() {
+            write!(out, "YMM{n:02}={:016x} {:016x} ", above.0, above.1)?;
+            writeln!(out, "{:016x} {:016x}", low.0, low.1)?;
+        } else {
+            let end = if n % 2 == 0 { ' ' } else { '\n' };
+            write!(out, "XMM{n:02}={:016x} {:016x}{end}", low.0, low.1)?;
+        }
     }
     Ok(())
 }
@@ -264,5 +274,20 @@ mod tests {
         ] {
             assert!(dump.lines().any(|l| l == line), "no {line:?} in:\n{dump}");
         }
+    }
+
+    #[test]
+    fn ymm_registers_are_shown_once_avx_is_enabled() {
+        let mut cpu = Cpu::at_reset();
+        cpu.sse.set_ymm(1, [2, 3 << 64 | 4]);
+        let shown = |cpu: &Cpu| {
+            let mut text = String::new();
+            vectors(cpu, &mut text).unwrap();
+            text
+        };
+        assert!(shown(&cpu).contains("XMM01=0000000000000000 0000000000000002\n"));
+        cpu.sse.xcr0 = 7;
+        let line = "YMM01=0000000000000003 0000000000000004 0000000000000000 0000000000000002\n";
+        assert!(shown(&cpu).contains(line));
     }
 }
