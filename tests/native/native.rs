@@ -6,18 +6,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::state::{MEMORY_BYTES, Outcome, State, WINDOW, memory_address};
+use super::state::{Outcome, State, WINDOW, window_address};
 
 /// Offsets into the data page, which follows the code page.
 mod layout {
     pub(crate) const GENERAL: i32 = 0;
     pub(crate) const FLAGS: i32 = 128;
     pub(crate) const HOST_RSP: i32 = 136;
-    pub(crate) const FXSAVE: i32 = 512;
-    pub(crate) const HOST_FXSAVE: i32 = 1024;
-    /// Offsets into an FXSAVE image.
+    pub(crate) const XSAVE: i32 = 512;
+    pub(crate) const HOST_XSAVE: i32 = 1536;
+    /// Offsets into an XSAVE image, and its size.
+    pub(crate) const MXCSR: usize = 24;
     pub(crate) const MMX: usize = 32;
     pub(crate) const XMM: usize = 160;
+    pub(crate) const XSTATE_BV: usize = 512;
+    pub(crate) const YMM_HIGH: usize = 576;
+    pub(crate) const XSAVE_BYTES: usize = 832;
 }
 
 const PAGE: usize = 4096;
@@ -26,7 +30,8 @@ const PAGE: usize = 4096;
 static RESUME: AtomicU64 = AtomicU64::new(0);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
-/// Zeroed pages that can be read, written and executed.
+/// Zeroed pages that can be read, written and executed, in the first 2 GiB: a displacement of 32
+/// bits and a 32-bit register reach them.
 pub(crate) fn map_pages(bytes: usize) -> *mut u8 {
     // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing else.
     let pages = unsafe {
@@ -34,7 +39,7 @@ pub(crate) fn map_pages(bytes: usize) -> *mut u8 {
             std::ptr::null_mut(),
             bytes,
             libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
             -1,
             0,
         )
@@ -69,6 +74,13 @@ impl Assembler {
         self.data(&[rex, opcode], register & 7, offset);
     }
 
+    /// XSAVE (`field` 4) or XRSTOR (5) of x87, SSE and AVX state; EAX and EDX are lost.
+    fn vectors(&mut self, field: u8, offset: i32) {
+        // mov eax, 7; xor edx, edx
+        self.raw(&[0xb8, 7, 0, 0, 0, 0x31, 0xd2]);
+        self.data(&[0x48, 0x0f, 0xae], field, offset);
+    }
+
     fn raw(&mut self, bytes: &[u8]) {
         self.0.extend(bytes);
     }
@@ -76,6 +88,8 @@ impl Assembler {
 
 const LOAD: u8 = 0x8b;
 const STORE: u8 = 0x89;
+const SAVE: u8 = 4;
+const RESTORE: u8 = 5;
 /// rbx, rbp, r12 to r15: what a function preserves.
 const PUSH_SAVED: &[u8] = &[0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57];
 const POP_SAVED_RET: &[u8] = &[
@@ -89,12 +103,12 @@ impl Native {
         let mut asm = Assembler(Vec::new());
         asm.raw(PUSH_SAVED);
         asm.data(&[0x48, STORE], 4, layout::HOST_RSP);
-        asm.data(&[0x48, 0x0f, 0xae], 0, layout::HOST_FXSAVE);
-        asm.data(&[0x48, 0x0f, 0xae], 1, layout::FXSAVE);
+        asm.vectors(SAVE, layout::HOST_XSAVE);
+        asm.vectors(RESTORE, layout::XSAVE);
         // push [flags]; popfq
         asm.data(&[0xff], 6, layout::FLAGS);
         asm.raw(&[0x9d]);
-        for register in (0..16).filter(|&r| r != 4) {
+        for register in 0..16 {
             asm.general(LOAD, register);
         }
         Self {
@@ -108,16 +122,15 @@ impl Native {
         let mut asm = Assembler(self.prologue.clone());
         asm.raw(instruction);
         let behind = asm.0.len();
-        for register in (0..16).filter(|&r| r != 4) {
+        for register in 0..16 {
             asm.general(STORE, register);
         }
-        // The instruction may not have touched RSP, but a handler's frame is gone by now.
         asm.data(&[0x48, LOAD], 4, layout::HOST_RSP);
         // pushfq; pop [flags]
         asm.raw(&[0x9c]);
         asm.data(&[0x8f], 0, layout::FLAGS);
-        asm.data(&[0x48, 0x0f, 0xae], 0, layout::FXSAVE);
-        asm.data(&[0x48, 0x0f, 0xae], 1, layout::HOST_FXSAVE);
+        asm.vectors(SAVE, layout::XSAVE);
+        asm.vectors(RESTORE, layout::HOST_XSAVE);
         asm.raw(&[0xfc]);
         asm.raw(POP_SAVED_RET);
         (asm.0, behind)
@@ -127,8 +140,7 @@ impl Native {
     pub(crate) fn run(&self, instruction: &[u8], before: &State) -> Outcome {
         let (code, behind) = self.assemble(instruction);
         assert!(code.len() <= PAGE);
-        let memory = memory_address() as *mut u8;
-        let window = (MEMORY_BYTES / 2 - WINDOW / 2) as usize;
+        let window = window_address() as *mut u8;
         let mut after = before.clone();
         RESUME.store(self.code as u64 + behind as u64, Ordering::SeqCst);
         SEEN.store(0, Ordering::SeqCst);
@@ -138,24 +150,17 @@ impl Native {
         unsafe {
             let data = self.code.add(PAGE);
             std::ptr::copy_nonoverlapping(code.as_ptr(), self.code, code.len());
-            std::ptr::copy_nonoverlapping(
-                before.memory.as_ptr(),
-                memory.add(window),
-                WINDOW as usize,
-            );
+            std::ptr::copy_nonoverlapping(before.memory.as_ptr(), window, WINDOW as usize);
             write_registers(data, before);
             let entry: extern "C" fn() = std::mem::transmute(self.code);
             entry();
             read_registers(data, &mut after);
-            std::ptr::copy_nonoverlapping(
-                memory.add(window),
-                after.memory.as_mut_ptr(),
-                WINDOW as usize,
-            );
+            std::ptr::copy_nonoverlapping(window, after.memory.as_mut_ptr(), WINDOW as usize);
         }
-        match SEEN.load(Ordering::SeqCst) {
-            0 => Outcome::Done(Box::new(after)),
-            seen => Outcome::Fault((seen - 1) as u8),
+        let seen = SEEN.load(Ordering::SeqCst);
+        Outcome {
+            fault: seen.checked_sub(1).map(|vector| vector as u8),
+            state: after,
         }
     }
 }
@@ -165,18 +170,20 @@ impl Native {
 /// # Safety
 /// `data` names a page that can be written.
 unsafe fn write_registers(data: *mut u8, state: &State) {
-    let mut image = [0u8; 512];
+    let mut image = [0u8; layout::XSAVE_BYTES];
     image[0..2].copy_from_slice(&0x037fu16.to_le_bytes());
     image[4] = 0xff;
-    image[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+    image[layout::MXCSR..][..4].copy_from_slice(&state.mxcsr.to_le_bytes());
+    image[layout::XSTATE_BV] = 7;
     for (n, value) in state.mmx.iter().enumerate() {
         let at = layout::MMX + 16 * n;
         image[at..at + 8].copy_from_slice(&value.to_le_bytes());
         image[at + 8..at + 10].fill(0xff);
     }
-    for (n, value) in state.xmm.iter().enumerate() {
-        let at = layout::XMM + 16 * n;
-        image[at..at + 16].copy_from_slice(&value.to_le_bytes());
+    for (n, [low, high]) in state.ymm.iter().enumerate() {
+        let (xmm, above) = (layout::XMM + 16 * n, layout::YMM_HIGH + 16 * n);
+        image[xmm..xmm + 16].copy_from_slice(&low.to_le_bytes());
+        image[above..above + 16].copy_from_slice(&high.to_le_bytes());
     }
     // SAFETY: the offsets lie within the page.
     unsafe {
@@ -184,8 +191,8 @@ unsafe fn write_registers(data: *mut u8, state: &State) {
         data.add(layout::FLAGS as usize)
             .cast::<u64>()
             .write_unaligned(state.flags);
-        data.add(layout::FXSAVE as usize)
-            .cast::<[u8; 512]>()
+        data.add(layout::XSAVE as usize)
+            .cast::<[u8; layout::XSAVE_BYTES]>()
             .write_unaligned(image);
     }
 }
@@ -202,18 +209,20 @@ unsafe fn read_registers(data: *mut u8, state: &mut State) {
             .add(layout::FLAGS as usize)
             .cast::<u64>()
             .read_unaligned();
-        data.add(layout::FXSAVE as usize)
-            .cast::<[u8; 512]>()
+        data.add(layout::XSAVE as usize)
+            .cast::<[u8; layout::XSAVE_BYTES]>()
             .read_unaligned()
     };
     for (n, value) in state.mmx.iter_mut().enumerate() {
         let at = layout::MMX + 16 * n;
         *value = u64::from_le_bytes(image[at..at + 8].try_into().expect("8 bytes"));
     }
-    for (n, value) in state.xmm.iter_mut().enumerate() {
-        let at = layout::XMM + 16 * n;
-        *value = u128::from_le_bytes(image[at..at + 16].try_into().expect("16 bytes"));
+    let lane = |at| u128::from_le_bytes(image[at..at + 16].try_into().expect("16 bytes"));
+    for (n, value) in state.ymm.iter_mut().enumerate() {
+        *value = [lane(layout::XMM + 16 * n), lane(layout::YMM_HIGH + 16 * n)];
     }
+    let mxcsr = &image[layout::MXCSR..][..4];
+    state.mxcsr = u32::from_le_bytes(mxcsr.try_into().expect("4 bytes"));
 }
 
 /// Notes the vector and resumes behind the instruction.

@@ -1,13 +1,14 @@
 //! Runs one instruction on our CPU, in flat 64-bit mode at the host's own addresses.
 
 use cowbox::cpu::decode::lower;
+use cowbox::cpu::fpu::Fpu;
 use cowbox::cpu::segment::{Attributes, CS};
 use cowbox::cpu::{CodeSize, Core, Cpu, DataSegments, Event, Segment, cr0, cr4, efer};
 use cowbox::memory::{Memory, PAGE_SIZE};
 use iced_x86::{Instruction, RflagsBits};
 
 use super::empty_board::EmptyBoard;
-use super::state::{MEMORY_BYTES, Outcome, State, WINDOW, memory_address};
+use super::state::{MEMORY_BYTES, Outcome, State, memory_address, window_address};
 
 pub(crate) struct Machine {
     cpu: Cpu,
@@ -20,7 +21,8 @@ impl Machine {
         memory.map.map_ram(memory_address(), MEMORY_BYTES, 0);
         let mut cpu = Cpu::at_reset();
         cpu.cr0 = cr0::PE | cr0::NE | cr0::ET;
-        cpu.cr4 = cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::PAE;
+        cpu.cr4 = cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::OSXSAVE | cr4::PAE;
+        cpu.sse.xcr0 = 7;
         cpu.msr.efer = efer::LME | efer::LMA;
         cpu.segments[usize::from(CS)] = Segment::new(0x33, 0, u32::MAX, Attributes(0xa0fb));
         cpu.refresh_mode();
@@ -29,14 +31,18 @@ impl Machine {
 
     /// Runs `instruction` from `before`.
     pub(crate) fn run(&mut self, instruction: &Instruction, before: &State) -> Outcome {
-        let window = memory_address() + MEMORY_BYTES / 2 - WINDOW / 2;
+        let window = window_address();
         self.memory.write(window, &before.memory);
         for (n, value) in (0..16).zip(before.general) {
             self.cpu.regs.set(n, value);
         }
-        for (n, value) in (0..16).zip(before.xmm) {
-            self.cpu.sse.set(n, value);
+        for (n, value) in (0..16).zip(before.ymm) {
+            self.cpu.sse.set_ymm(n, value);
         }
+        self.cpu.sse.mxcsr = before.mxcsr;
+        self.cpu.fpu = Fpu::default();
+        self.cpu.fpu.init();
+        self.cpu.fpu.enter_mmx();
         for (n, value) in (0..8).zip(before.mmx) {
             self.cpu.fpu.set_mmx(n, value);
         }
@@ -47,19 +53,24 @@ impl Machine {
             memory: &mut self.memory,
             bus: &mut EmptyBoard,
         };
-        if (op.run)(&mut core, &op, &[]).is_err() {
-            return match self.cpu.event {
-                Event::Exception { vector, .. } => Outcome::Fault(vector),
-                _ => Outcome::Fault(u8::MAX),
-            };
-        }
+        let fault = match (op.run)(&mut core, &op, &[]) {
+            Ok(_) => None,
+            Err(_) => Some(match self.cpu.event {
+                Event::Exception { vector, .. } => vector,
+                _ => u8::MAX,
+            }),
+        };
         let mut after = before.clone();
         self.memory.read(window, &mut after.memory);
         after.general = std::array::from_fn(|n| self.cpu.regs.get(n as u8));
-        after.xmm = self.cpu.sse.xmm;
+        after.ymm = std::array::from_fn(|n| self.cpu.sse.ymm(n as u8));
+        after.mxcsr = self.cpu.sse.mxcsr;
         after.mmx = std::array::from_fn(|n| self.cpu.fpu.mmx(n as u8));
         after.flags = u64::from(self.cpu.flags.bits());
-        Outcome::Done(Box::new(after))
+        Outcome {
+            fault,
+            state: after,
+        }
     }
 }
 

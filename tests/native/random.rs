@@ -18,10 +18,6 @@ impl Random {
         (self.next() >> 16) % bound
     }
 
-    pub(crate) fn pick(&mut self, from: &[u8]) -> u8 {
-        from[self.below(from.len() as u64) as usize]
-    }
-
     /// A number that is an edge case half of the time.
     pub(crate) fn value(&mut self) -> u64 {
         const EDGES: [u64; 12] = [
