@@ -1,7 +1,9 @@
-//! Modes, interrupts, system instructions and repeated string instructions, on a bare CPU.
+//! Modes, interrupts, system instructions, extended state and repeated string instructions, on a
+//! bare CPU.
 
 mod bench;
 mod blocks;
+mod extended;
 mod interrupts;
 mod privilege;
 mod strings;
