@@ -219,7 +219,7 @@ fn snapshots() -> Vec<Switch> {
             barriers: &["TableBeforeHeader"],
             late: |write| write.what == "the snapshot table",
             cases: branching,
-            seen: &["is gone", "snapshots: "],
+            seen: &["is gone", "snapshots: ", "snapshot table entry"],
         },
         Switch {
             rule: "7: refcounts of a snapshot before the header",
