@@ -206,6 +206,9 @@ fn write(image: &[u8]) -> Result<()> {
     let header = header(&*storage)?;
     {
         let mut image = load(&storage, header, Writing::Allowed)?;
+        if before.corruptions == 0 {
+            reads_back(&image)?;
+        }
         let _ = change_contents(&image);
         let _ = change_structure(&mut image);
         let _ = change_contents(&image);
@@ -220,19 +223,34 @@ fn write(image: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes, clears and discards here and there; what was written is read back.
-fn change_contents(image: &Qcow2) -> Result<()> {
-    let size = image.size();
-    let cluster = image.geometry().cluster_size();
+/// Places to write to, and what.
+fn writes(image: &Qcow2) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    let (size, cluster) = (image.size(), image.geometry().cluster_size());
     let places = [0, cluster, size / 2, size.saturating_sub(cluster)];
-    for (at, fill) in places.into_iter().zip(1..) {
+    let fill = move |(at, fill): (u64, u8)| {
         let len = 5000.min(size.saturating_sub(at));
-        let written = vec![fill; len as usize];
+        (at, vec![fill; len as usize])
+    };
+    places.into_iter().zip(1..).map(fill)
+}
+
+/// What is written is read back, unless the image lets clusters share a place.
+fn reads_back(image: &Qcow2) -> Result<()> {
+    for (at, written) in writes(image) {
         if image.write_at(&written, at).is_ok() {
-            let mut read = vec![0; len as usize];
+            let mut read = vec![0; written.len()];
             image.read_at(&mut read, at)?;
             assert!(read == written, "what was written at {at:#x} is not there");
         }
+    }
+    Ok(())
+}
+
+/// Writes, clears and discards here and there.
+fn change_contents(image: &Qcow2) -> Result<()> {
+    let (size, cluster) = (image.size(), image.geometry().cluster_size());
+    for (at, written) in writes(image) {
+        let _ = image.write_at(&written, at);
     }
     let _ = image.write_zeroes(size / 4, size / 8, ZeroMode::KeepAllocated);
     let _ = image.discard(size / 2, size / 4);
