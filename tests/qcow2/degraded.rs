@@ -193,3 +193,28 @@ fn an_image_of_version_2_becomes_one_of_version_3_with_its_snapshots() {
         .unwrap();
     assert_snapshot_is_whole(&storage);
 }
+
+#[test]
+fn of_two_snapshots_that_are_alike_one_is_deleted() {
+    let storage = image(L2Entries::Standard);
+    let mut opened = open(&storage, Writing::Allowed).unwrap();
+    for _ in 0..2 {
+        opened.create_snapshot(b"same", (0, 0)).unwrap();
+    }
+    opened.close().unwrap();
+    drop(opened);
+    let table = Header::read(&*storage, Purpose::Inspection).unwrap();
+    let table = table.snapshots_offset.0;
+    // 40 bytes, 24 of extra data, an identifier of 1 and a name of 4, filled up to 8.
+    let mut entry = [0; 72];
+    storage.read_at(&mut entry, table).unwrap();
+    storage.write_at(&entry, table + 72).unwrap();
+    check_storage(Arc::clone(&storage) as _, Some(Repair::All)).unwrap();
+    let mut opened = open(&storage, Writing::Allowed).unwrap();
+    opened.delete_snapshot(b"1").unwrap();
+    assert_eq!(opened.snapshots().unwrap().len(), 1);
+    opened.close().unwrap();
+    drop(opened);
+    let report = check_storage(storage as _, None).unwrap();
+    assert_eq!(report.corruptions, 0, "{:?}", report.messages);
+}

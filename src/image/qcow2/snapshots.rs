@@ -106,7 +106,8 @@ impl Qcow2 {
         let snapshots = self.prepare_snapshots()?;
         let gone = find_or_fail(&snapshots, wanted)?;
         let tree = self.read_tree(gone.l1_offset, gone.l1_size)?;
-        let left = snapshots.iter().filter(|snapshot| *snapshot != gone);
+        // Another one may be the same in every field.
+        let left = snapshots.iter().filter(|left| !std::ptr::eq(*left, gone));
         let table = encode_table(left.map(|left| left.completed(self.header.size)));
         self.switch_table(table, snapshots.len() - 1)?;
         self.release_range(gone.l1_offset, u64::from(gone.l1_size) * 8);
