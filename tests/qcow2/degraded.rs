@@ -218,3 +218,18 @@ fn of_two_snapshots_that_are_alike_one_is_deleted() {
     let report = check_storage(storage as _, None).unwrap();
     assert_eq!(report.corruptions, 0, "{:?}", report.messages);
 }
+
+#[test]
+fn a_snapshot_that_cannot_be_freed_is_gone_all_the_same() {
+    let storage = image(L2Entries::Standard);
+    let mut opened = open(&storage, Writing::Allowed).unwrap();
+    for name in [b"one", b"two"] {
+        opened.create_snapshot(name, (0, 0)).unwrap();
+    }
+    let table = opened.snapshots().unwrap()[0].l1_offset;
+    damage(&storage, table.0, L2 + 512);
+    opened.delete_snapshot(b"one").unwrap_err();
+    let left = opened.snapshots().unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].name, b"two");
+}

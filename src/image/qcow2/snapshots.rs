@@ -193,10 +193,13 @@ impl Qcow2 {
             self.host.write(&table, at, "the snapshot table")?;
         }
         self.make_durable(Barrier::TableBeforeHeader)?;
-        let count = u32::try_from(count).unwrap_or(u32::MAX).to_be_bytes();
-        let fields = [&count[..], &at.0.to_be_bytes()[..]].concat();
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let fields = [&count.to_be_bytes()[..], &at.0.to_be_bytes()[..]].concat();
         self.host
             .write(&fields, HostOffset(AT_SNAPSHOTS), "the header")?;
+        // Also if what follows fails: the refcounts are switched over together with the table.
+        self.header.snapshots = count;
+        self.header.snapshots_offset = at;
         self.host.barrier(Barrier::HeaderBeforeRelease)?;
         self.release_range(old, old_len);
         self.settle_releases(0)
