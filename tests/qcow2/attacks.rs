@@ -481,3 +481,21 @@ fn mutated_images_neither_panic_nor_hang() {
         assert!(start.elapsed() < Duration::from_secs(2));
     }
 }
+
+#[test]
+fn a_bitmap_directory_as_long_as_a_sparse_file_is_none() {
+    let (mut bytes, _) = sample_with_bitmap();
+    let (len, half): (u64, u64) = (1 << 42, 1 << 41);
+    put(&mut bytes, 128, &half.to_be_bytes());
+    put(&mut bytes, 136, &half.to_be_bytes());
+    let scratch = Scratch::new("sparse-directory");
+    let path = scratch.path("image.qcow2");
+    std::fs::write(&path, &bytes).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(len).unwrap();
+    let start = Instant::now();
+    let image = image::open(&path, &OpenOptions::default()).unwrap();
+    image.write_at(&[8; 5000], 300_000).unwrap();
+    image.close().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1));
+}

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use super::super::fields::{buffer_len, zeroed};
 use super::super::{ErrorKind, Result};
 use super::address::{GuestOffset, HostOffset};
-use super::bitmap::{ALL_ONES, AUTO, Bitmap, Directory, IN_USE, cluster_of};
+use super::bitmap::{ALL_ONES, AUTO, Bitmap, Directory, IN_USE, MAX_DIRECTORY, cluster_of};
 use super::geometry::Geometry;
 use super::header::Header;
 use super::host::{Barrier, Host};
@@ -111,7 +111,7 @@ impl Tracking {
 }
 
 /// Where the directory of the image in `host` lies, and its length; `None` if there is none, or if it
-/// lies outside the file or on another table.
+/// is too big, or lies outside the file or on another table.
 pub(super) fn directory(
     host: &Host,
     header: &Header,
@@ -123,7 +123,10 @@ pub(super) fn directory(
     let found = found.map(|bitmaps| (bitmaps.directory, bitmaps.directory_size));
     Ok(found.filter(|&(at, len)| {
         let inside = at.0.checked_add(len).is_some_and(|end| end <= file_len);
-        inside && at.is_aligned(geometry) && others.check_free(at, len, geometry).is_ok()
+        len <= MAX_DIRECTORY
+            && inside
+            && at.is_aligned(geometry)
+            && others.check_free(at, len, geometry).is_ok()
     }))
 }
 
