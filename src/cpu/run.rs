@@ -289,6 +289,8 @@ impl Core<'_> {
         }
         self.cpu.flow.departed = false;
         let Ok(id) = self.next_block(blocks) else {
+            // As if it had been the instruction: handlers that cannot be fetched take time too.
+            self.cpu.flow.pass(1);
             return self.deliver_event().map(|()| None);
         };
         let block = blocks.get(id);

@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod empty_board;
+#[path = "../fuzz/execution.rs"]
+mod execution;
 #[cfg(target_arch = "x86_64")]
 mod guest;
 #[cfg(target_arch = "x86_64")]
@@ -16,4 +18,5 @@ mod native_float;
 mod native_sse;
 #[cfg(target_arch = "x86_64")]
 mod native_x87;
+mod streams;
 mod system;

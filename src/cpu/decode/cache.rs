@@ -229,7 +229,7 @@ impl BlockCache {
 fn second_page(core: &mut Core<'_>) -> Exec<PhysAddr> {
     let cpu = &core.cpu;
     let linear = cpu.segment(CS).base.wrapping_add(cpu.rip) & cpu.mode.linear_mask;
-    let next = ((linear & !(PAGE_SIZE - 1)) + PAGE_SIZE) & cpu.mode.linear_mask;
+    let next = (linear & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE) & cpu.mode.linear_mask;
     let user = cpu.mode.user;
     core.translate(Access::Fetch, user, next, CS)
 }

@@ -19,7 +19,7 @@ pub(crate) const STACK: u64 = 0x8000;
 pub(crate) const USER_STACK: u64 = 0x9000;
 pub(crate) const TSS: u64 = 0xa00;
 const GDT: u64 = 0x800;
-const IDT: u64 = 0x1000;
+pub(crate) const IDT: u64 = 0x1000;
 const HANDLERS: u64 = 0x2000;
 const TABLES: u64 = 0x1_0000;
 const RAM: u64 = 16 << 20;
@@ -266,6 +266,17 @@ impl Bench {
     /// Replaces the gate of a vector in the 32-bit IDT.
     pub(crate) fn set_gate(&mut self, vector: u64, gate: u64) {
         self.write64(IDT + vector * 8, gate);
+    }
+
+    /// Maps the last 2 MiB of the addresses of 64-bit mode, to where no memory is.
+    pub(crate) fn map_top(&mut self) {
+        self.write64(TABLES + 511 * 8, TABLES + 0x1000 + 7);
+        self.write64(TABLES + 0x1000 + 511 * 8, TABLES + 0x2000 + 7);
+    }
+
+    /// Takes away 2 MiB of the addresses of 64-bit mode.
+    pub(crate) fn unmap(&mut self, page: u64) {
+        self.write64(TABLES + 0x2000 + page * 8, 0);
     }
 
     /// Sets the interrupt stack that the 64-bit gate of a vector uses.

@@ -1,7 +1,7 @@
 //! Decoded blocks: where they may be cut, and code that changes under them.
 
 use cowbox::cpu::Stop;
-use cowbox::cpu::regs::RBX;
+use cowbox::cpu::regs::{RAX, RBX};
 
 use super::bench::{Bench, CODE};
 
@@ -62,4 +62,15 @@ fn a_branch_that_is_turned_round_behind_its_comparison_obeys_at_once() {
     let mut bench = Bench::protected(&code);
     assert_eq!(bench.run(), Stop::Halted);
     assert_eq!(bench.reg(RBX), 3);
+}
+
+#[test]
+fn an_instruction_goes_on_behind_the_last_address() {
+    // INC EAX, whose first byte nobody answers for: FFh. Then HLT.
+    let mut bench = Bench::long(&[]);
+    bench.map_top();
+    bench.memory.write(0, &[0xc0, 0xf4]);
+    bench.cpu.rip = u64::MAX;
+    assert_eq!(bench.run(), Stop::Halted);
+    assert_eq!((bench.reg(RAX), bench.cpu.rip), (1, 2));
 }

@@ -5,7 +5,7 @@ use cowbox::cpu::flags;
 use cowbox::cpu::regs::{RAX, RSP};
 use cowbox::cpu::segment::{CS, SS};
 
-use super::bench::{Bench, CODE, CODE_0, CODE_3, DATA_3, STACK, TSS, USER_STACK};
+use super::bench::{Bench, CODE, CODE_0, CODE_3, DATA_3, IDT, STACK, TSS, USER_STACK};
 
 #[test]
 fn a_real_mode_interrupt_goes_through_the_vector_table_and_iret_comes_back() {
@@ -162,4 +162,17 @@ fn iretq_goes_back_to_level_3() {
     assert_eq!(bench.read64(STACK - 16), USER_STACK);
     assert_eq!(bench.cpu.segment(SS).selector, 0);
     assert_eq!(bench.cpu.segment(CS).selector, CODE_0);
+}
+
+#[test]
+fn time_passes_while_a_handler_cannot_be_fetched() {
+    // MOV AL, [200000h], which is not present, and there the handler of #PF would be.
+    let mut bench = Bench::long(&[0x8a, 0x04, 0x25, 0, 0, 0x20, 0]);
+    bench.unmap(1);
+    bench
+        .memory
+        .write(IDT + 14 * 16 + 6, &0x20_u16.to_le_bytes());
+    bench.set_interrupt_stack(14, 2);
+    assert_eq!(bench.run_until(1000), Stop::Deadline);
+    assert_eq!(bench.cpu.cr2 >> 21, 1);
 }
