@@ -43,6 +43,8 @@ enum Word {
     Ecx1,
     /// Leaf 7 subleaf 0 EBX.
     Ebx7,
+    /// Leaf 7 subleaf 0 ECX.
+    Ecx7,
     /// Leaf 0Dh subleaf 1 EAX.
     XsaveEax,
     /// Leaf 80000001h EDX.
@@ -103,6 +105,8 @@ const CLAIMS: &[Claim] = &[
     claim(Word::Ecx1, 9, &[F::SSSE3]),
     claim(Word::Ecx1, 12, &[F::FMA]),
     claim(Word::Ecx1, 13, &[F::CMPXCHG16B]),
+    // Process-context identifiers.
+    claim(Word::Ecx1, 17, &[]),
     claim(Word::Ecx1, 19, &[F::SSE4_1]),
     claim(Word::Ecx1, 20, &[F::SSE4_2]),
     claim(Word::Ecx1, 22, &[F::MOVBE]),
@@ -116,9 +120,15 @@ const CLAIMS: &[Claim] = &[
     claim(Word::Ebx7, 0, &[F::FSGSBASE]),
     claim(Word::Ebx7, 3, &[F::BMI1]),
     claim(Word::Ebx7, 5, &[F::AVX2]),
+    // Supervisor-mode execution prevention.
+    claim(Word::Ebx7, 7, &[]),
     claim(Word::Ebx7, 8, &[F::BMI2]),
+    claim(Word::Ebx7, 10, &[F::INVPCID]),
     claim(Word::Ebx7, 19, &[F::ADX]),
+    claim(Word::Ebx7, 20, &[F::SMAP]),
     claim(Word::Ebx7, 29, &[F::SHA]),
+    // User-mode instruction prevention.
+    claim(Word::Ecx7, 2, &[]),
     claim(Word::XsaveEax, 0, &[F::XSAVEOPT]),
     claim(Word::EdxExtended, 11, &[F::SYSCALL]),
     // No-execute, AMD's extensions of MMX (which SSE has too), 1 GiB pages.
@@ -204,7 +214,7 @@ impl Core<'_> {
             ],
             // The local APIC's timer runs always.
             6 => [1 << 2, 0, 0, 0],
-            7 if subleaf == 0 => [0, features(Word::Ebx7), 0, 0],
+            7 if subleaf == 0 => [0, features(Word::Ebx7), features(Word::Ecx7), 0],
             0xd => self.xsave_leaf(subleaf),
             0x4000_0000 => vendor(LAST_HYPERVISOR, HYPERVISOR),
             0x8000_0000 => vendor(LAST_EXTENDED, VENDOR),

@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::breakpoint::dr7;
 use super::descriptor::{Descriptor, is_canonical, is_null, kind};
 use super::fault::{self, BP, DB, DE, DF, Event, GP, MC, NP, OF, PF, SS as STACK_FAULT, TS};
 use super::flags;
@@ -38,7 +39,7 @@ pub enum Delivery {
     Software(u8),
     /// INT3 and INTO: the gate's privilege is checked.
     Trap(u8),
-    /// INT1, and the #DB of single steps: no privilege is checked.
+    /// INT1, single steps and breakpoints: no privilege is checked.
     Debug,
     /// A maskable interrupt.
     External(u8),
@@ -220,6 +221,10 @@ impl Core<'_> {
         if delivery == Delivery::Nmi {
             self.cpu.flow.nmi_masked = true;
         }
+        if delivery.vector() == DB {
+            self.cpu.dr[7] &= !dr7::GD;
+        }
+        self.cpu.flow.halted = false;
         self.cpu.flow.handler_entered();
         Ok(())
     }
@@ -453,6 +458,9 @@ impl Core<'_> {
     fn enter_task(&mut self, delivery: Delivery, gate: &Descriptor) -> Exec {
         let selector = gate.gate_selector();
         let target = self.task_of_gate(selector)?;
+        if delivery.is_fault() {
+            self.cpu.flags.assign(flags::RF, true);
+        }
         self.switch_task(selector, &target, Switch::Nested)?;
         if let Some(error) = delivery.error() {
             let wide = self.cpu.tr.attributes.kind() == kind::TSS_BUSY;

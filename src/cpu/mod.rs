@@ -13,6 +13,7 @@
 //! memory and the board it is plugged into for the length of one run. Instructions are
 //! functions on a `Core`; they never know a device.
 
+pub mod breakpoint;
 pub mod cpuid;
 pub mod decode;
 mod descriptor;
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use crate::bus::Tick;
 use crate::memory::Memory;
 
+pub use breakpoint::Breakpoints;
 pub use decode::BlockCache;
 pub use exec::Handler;
 pub use fault::{Event, Exec, Raised};
@@ -91,6 +93,8 @@ pub struct Cpu {
     pub cr4: u32,
     /// DR0 to DR7 (4 and 5 are unused).
     pub dr: [u64; 8],
+    /// What DR7 enables, and which hits wait for their #DB.
+    pub breakpoints: Breakpoints,
     /// The model-specific registers.
     pub msr: msr::Msrs,
     /// The x87 unit, and MMX in its registers.
@@ -150,6 +154,7 @@ impl Cpu {
             cr3: 0,
             cr4: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400],
+            breakpoints: Breakpoints::default(),
             msr: msr::Msrs::default(),
             fpu: fpu::Fpu::default(),
             sse: simd::Sse::default(),

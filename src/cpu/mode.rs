@@ -56,10 +56,18 @@ pub mod cr4 {
     pub const OSFXSR: u32 = 1 << 9;
     /// #XM is handled.
     pub const OSXMMEXCPT: u32 = 1 << 10;
+    /// SGDT, SIDT, SLDT, STR and SMSW are privileged.
+    pub const UMIP: u32 = 1 << 11;
     /// User code may read and write the bases of FS and GS.
     pub const FSGSBASE: u32 = 1 << 16;
+    /// Process-context identifiers.
+    pub const PCIDE: u32 = 1 << 17;
     /// XSAVE is in use.
     pub const OSXSAVE: u32 = 1 << 18;
+    /// The supervisor executes no user pages.
+    pub const SMEP: u32 = 1 << 20;
+    /// The supervisor reads and writes no user pages, unless EFLAGS.AC is set.
+    pub const SMAP: u32 = 1 << 21;
 }
 
 /// Bits of EFER.

@@ -10,11 +10,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decode::{Block, BlockCache, BlockId, BlockKey, Op};
-use super::fault::Event;
+use super::breakpoint::dr6;
+use super::decode::{Block, BlockCache, BlockId, BlockKey, MAX_BLOCK_BYTES, Op, Repeat};
+use super::fault::{Event, GP};
 use super::flags;
 use super::interrupt::Delivery;
 use super::mmu::Access;
+use super::mode::cr4;
 use super::segment::CS;
 use super::{Core, Exec, Raised};
 use crate::bus::Tick;
@@ -252,7 +254,7 @@ impl Core<'_> {
         loop {
             self.execute(block.ops(), block.bytes())?;
             let Some(key) = self.next_key().or_else(|| self.next_page()) else {
-                return Ok(());
+                return self.check_branch(block.ops());
             };
             match blocks.successor(block, key) {
                 Some(next) if self.fits(next) => block = next,
@@ -272,7 +274,8 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn run_slowly(&mut self, blocks: &mut BlockCache) -> Result<Option<BlockId>, Stop> {
-        if self.cpu.flow.horizon != self.cpu.flow.deadline {
+        let watched = self.cpu.breakpoints.on_instructions();
+        if watched || self.cpu.flow.horizon != self.cpu.flow.deadline {
             if self.attend(blocks).is_err() {
                 return self.deliver_event().map(|()| None);
             }
@@ -294,26 +297,82 @@ impl Core<'_> {
             return self.deliver_event().map(|()| None);
         };
         let block = blocks.get(id);
-        if self.fits(block) {
+        let Ok(runnable) = self.runnable(block) else {
+            return self.deliver_event().map(|()| None);
+        };
+        if runnable == block.ops().len() && self.fits(block) {
             return Ok(Some(id));
         }
-        let stepping = self.cpu.flags.has(flags::TF);
         let limit = if self.cpu.flow.horizon == 0 {
             1
         } else {
             room as usize
         };
-        let ops = block.ops();
-        let ops = &ops[..ops.len().min(limit)];
+        let ops = &block.ops()[..runnable.min(limit)];
+        if self.run_some(ops).is_err() {
+            self.deliver_event()?;
+        }
+        Ok(None)
+    }
+
+    /// Runs the first instructions of a block; one, if something wants attention behind it.
+    /// Here single steps are noted, and RF ends.
+    fn run_some(&mut self, ops: &[Op]) -> Exec {
+        let stepping = self.cpu.flags.has(flags::TF);
+        let resuming = self.cpu.flags.has(flags::RF);
+        self.cpu.flags.assign(flags::RF, false);
+        let start = self.cpu.rip;
         let bytes = ops.last().map_or(0, |op| u64::from(op.next));
         let done = self.execute(ops, bytes);
         self.cpu.flow.left = 0;
-        match done {
-            Err(Raised) => self.deliver_event()?,
-            Ok(()) if stepping && !self.cpu.flow.holds_traps() => self.single_step_trap()?,
-            Ok(()) => {}
+        done?;
+        self.check_branch(ops)?;
+        let repeats = ops.first().is_some_and(|op| op.repeat() != Repeat::None);
+        if resuming && repeats && self.cpu.rip == start {
+            self.cpu.flags.assign(flags::RF, true);
         }
-        Ok(None)
+        if stepping && !self.cpu.flow.holds_traps() {
+            self.report_later(dr6::BS);
+            self.cpu.flow.clear_ending();
+        }
+        Ok(())
+    }
+
+    /// How many instructions of a block lie within the code segment's limit, and before the
+    /// next breakpoint: at least one, or #GP(0).
+    fn runnable(&mut self, block: &Block) -> Exec<usize> {
+        let mode = &self.cpu.mode;
+        let room = (mode.ip_limit - self.cpu.rip).saturating_add(1);
+        let linear = self.fetch_address();
+        let clear = self.cpu.next_breakpoint(linear);
+        if block.bytes() <= room.min(clear) {
+            return Ok(block.ops().len());
+        }
+        let within = |op: &&Op| u64::from(op.next) <= room;
+        let ops = block.ops().iter().take_while(within);
+        match ops.take_while(|op| op.start() < clear).count() {
+            0 => Err(self.fault_with(GP, 0)),
+            runnable => Ok(runnable),
+        }
+    }
+
+    /// A relative branch to beyond the code segment's limit faults itself. `ops` ran last.
+    fn check_branch(&mut self, ops: &[Op]) -> Exec {
+        if self.cpu.rip <= self.cpu.mode.ip_limit {
+            return Ok(());
+        }
+        let start = self.cpu.regs.block_ip();
+        match ops.last() {
+            Some(op) if op.is_relative_branch() => {
+                let behind = self.wrap_ip(start.wrapping_add(op.next.into()));
+                if self.cpu.rip == behind {
+                    return Ok(());
+                }
+                self.cpu.rip = self.wrap_ip(start.wrapping_add(op.start()));
+                Err(self.fault_with(GP, 0))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Executes `ops`, which are `bytes` bytes long. Afterwards nothing of them is left,
@@ -394,7 +453,8 @@ impl Core<'_> {
         }
         let linear = self.fetch_address();
         let physical = self.cpu.tlb.physical(Access::Fetch, mode.user, linear)?;
-        Some(self.open_window(linear, physical))
+        let key = self.open_window(linear, physical);
+        (self.cpu.flow.fetch.len != 0).then_some(key)
     }
 
     /// The block at the instruction pointer, found or decoded.
@@ -410,7 +470,7 @@ impl Core<'_> {
     #[cold]
     fn fetch_page(&mut self) -> Exec<BlockKey> {
         if self.cpu.rip > self.cpu.mode.ip_limit {
-            return Err(self.fault_with(super::fault::GP, 0));
+            return Err(self.fault_with(GP, 0));
         }
         let linear = self.fetch_address();
         let user = self.cpu.mode.user;
@@ -425,15 +485,21 @@ impl Core<'_> {
     }
 
     /// Fetches from the page at the instruction pointer from now on: `linear`, which is
-    /// `physical`. The result is the key of the block there.
+    /// `physical`. The result is the key of the block there. No window is opened where a block
+    /// may have to end before a breakpoint or the segment's limit.
     fn open_window(&mut self, linear: u64, physical: PhysAddr) -> BlockKey {
         let (ip, limit) = (self.cpu.rip, self.cpu.mode.ip_limit);
         let offset = linear % PAGE_SIZE;
-        let left = (limit - ip).saturating_add(1).min(PAGE_SIZE - offset);
-        self.cpu.flow.fetch = FetchWindow {
-            start: ip.wrapping_sub(offset),
-            len: offset + left,
-            key: BlockKey::new(physical - offset, &self.cpu.mode),
+        let whole = (limit - ip).saturating_sub(MAX_BLOCK_BYTES - 1);
+        let left = whole.min(PAGE_SIZE - offset);
+        self.cpu.flow.fetch = if left == 0 || self.cpu.breaks_in_page(linear) {
+            NO_WINDOW
+        } else {
+            FetchWindow {
+                start: ip.wrapping_sub(offset),
+                len: offset + left,
+                key: BlockKey::new(physical - offset, &self.cpu.mode),
+            }
         };
         BlockKey::new(physical, &self.cpu.mode)
     }
@@ -449,7 +515,11 @@ impl Core<'_> {
             blocks.forget_written(self);
         }
         self.cpu.flow.horizon = 0;
-        if std::mem::take(&mut self.cpu.flow.shadow) != Shadow::None {
+        let shadow = std::mem::take(&mut self.cpu.flow.shadow);
+        if shadow != Shadow::Stack && self.debug_exception_is_due() {
+            return self.deliver(Delivery::Debug);
+        }
+        if shadow != Shadow::None {
             return Ok(());
         }
         let signals = self.bus.signals();
@@ -467,11 +537,37 @@ impl Core<'_> {
                 return self.deliver(Delivery::External(vector));
             }
         }
+        if self.virtual_interrupt_is_due() {
+            return Err(self.fault_with(GP, 0));
+        }
         self.cpu.flow.clear_ending();
-        if !self.cpu.flags.has(flags::TF) {
+        if !self.cpu.flags.has(flags::TF) && !self.cpu.flags.has(flags::RF) {
             self.cpu.flow.horizon = self.cpu.flow.deadline;
         }
         Ok(())
+    }
+
+    /// Enters into DR6 the traps of the last instruction and the breakpoints on the next one;
+    /// whether there are any.
+    fn debug_exception_is_due(&mut self) -> bool {
+        let mut bits = self.cpu.breakpoints.take();
+        if self.cpu.breakpoints.on_instructions() && !self.cpu.flags.has(flags::RF) {
+            bits |= self.cpu.breakpoints_at(self.fetch_address());
+        }
+        self.cpu.dr[6] |= u64::from(bits);
+        bits != 0
+    }
+
+    /// VIF and VIP are both set where they count: #GP before the next instruction (section
+    /// 20.3.3.5).
+    fn virtual_interrupt_is_due(&self) -> bool {
+        let cpu = &self.cpu;
+        let counts = if cpu.is_v86() {
+            cpu.cr4 & cr4::VME != 0
+        } else {
+            cpu.cpl == 3 && cpu.cr4 & cr4::PVI != 0
+        };
+        counts && cpu.flags.iopl() < 3 && cpu.flags.has(flags::VIF) && cpu.flags.has(flags::VIP)
     }
 
     /// Delivers the event that an instruction left, or says why the CPU stops.
@@ -479,6 +575,8 @@ impl Core<'_> {
     fn deliver_event(&mut self) -> Result<(), Stop> {
         let delivered = match self.cpu.event {
             Event::Exception { vector, error } => {
+                // What a faulting instruction hit is not reported: it will run again.
+                self.cpu.breakpoints.take();
                 self.deliver(Delivery::Exception { vector, error })
             }
             Event::Shutdown | Event::Unimplemented => Err(Raised),
@@ -492,21 +590,21 @@ impl Core<'_> {
         }
     }
 
-    /// The #DB after an instruction that ran with TF set (Intel SDM volume 3, section 17.3.1.4).
-    #[cold]
-    fn single_step_trap(&mut self) -> Result<(), Stop> {
-        const SINGLE_STEP: u64 = 1 << 14;
-        self.cpu.dr[6] |= SINGLE_STEP;
-        self.cpu.event = Event::exception(super::fault::DB);
-        self.deliver_event()
-    }
-
     /// Has the next block head let in what new flags do not hold off any more.
     pub(crate) fn after_flags(&mut self) {
+        self.after_access_control();
         let flags = &self.cpu.flags;
-        let open = flags.has(flags::IF);
-        if flags.has(flags::TF) || (open && self.bus.signals().interrupt) {
+        let both = flags.has(flags::VIF) && flags.has(flags::VIP);
+        let wanted = flags.has(flags::TF) || flags.has(flags::RF) || both;
+        if wanted || flags.has(flags::IF) && self.bus.signals().interrupt {
             self.cpu.flow.attend();
+        }
+    }
+
+    /// Takes supervisor access to user pages away again once EFLAGS.AC is clear under SMAP.
+    pub(crate) fn after_access_control(&mut self) {
+        if self.cpu.cr4 & cr4::SMAP != 0 && !self.cpu.flags.has(flags::AC) {
+            self.cpu.tlb.close_user_pages();
         }
     }
 

@@ -3,8 +3,9 @@
 //! Up to where the new task register stands a fault belongs to the old task and leaves it as
 //! it was; what goes wrong with the new task's segments afterwards is raised in the new task.
 
+use super::breakpoint::{dr6, dr7};
 use super::descriptor::{Descriptor, is_null, kind, rpl};
-use super::fault::{DB, NP, TS};
+use super::fault::{NP, TS};
 use super::flags;
 use super::mode::cr0;
 use super::regs::RAX;
@@ -185,6 +186,8 @@ impl Core<'_> {
     /// Becomes the new task: from here on faults are its own.
     fn enter_task_image(&mut self, image: &Image, switch: Switch) -> Exec {
         self.cpu.flow.handler_entered();
+        self.cpu.dr[7] &= !dr7::LOCAL;
+        self.cpu.arm_breakpoints();
         if let Some(cr3) = image.cr3
             && self.cpu.cr0 & cr0::PG != 0
         {
@@ -196,6 +199,7 @@ impl Core<'_> {
             0
         };
         self.cpu.flags.set_bits(image.flags | nested);
+        self.after_access_control();
         for (register, value) in (RAX..).zip(image.registers) {
             self.cpu.regs.set(register, value);
         }
@@ -218,9 +222,7 @@ impl Core<'_> {
         }
         self.check_target(image.ip)?;
         if image.trap {
-            const TASK_SWITCH: u64 = 1 << 15;
-            self.cpu.dr[6] |= TASK_SWITCH;
-            return Err(self.fault(DB));
+            self.report_later(dr6::BT);
         }
         Ok(())
     }

@@ -64,6 +64,8 @@ const MAX_OPS: usize = 48;
 const MAX_BYTES: usize = 240;
 /// The longest instruction.
 const MAX_INSTRUCTION: usize = 15;
+/// No block is longer.
+pub(in crate::cpu) const MAX_BLOCK_BYTES: u64 = WINDOW as u64;
 /// Enough bytes for a block.
 const WINDOW: usize = MAX_BYTES + MAX_INSTRUCTION;
 /// Blocks before all are dropped.

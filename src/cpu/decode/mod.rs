@@ -11,6 +11,7 @@ mod lower;
 mod op;
 
 pub use block::{Block, BlockId};
+pub(super) use cache::MAX_BLOCK_BYTES;
 pub use cache::{BlockCache, BlockKey};
 pub use lower::lower;
 pub use op::{Op, Repeat};

@@ -142,6 +142,13 @@ impl Op {
         Code::try_from(usize::from(self.code)).unwrap_or(Code::INVALID)
     }
 
+    /// Whether it is a JMP or Jcc to a near target that stands in the instruction, or JCXZ.
+    pub fn is_relative_branch(&self) -> bool {
+        let code = self.code();
+        let jump = code.is_jmp_short_or_near() || code.is_jcc_short_or_near();
+        jump || code.is_jcx_short()
+    }
+
     /// The offset of the instruction from the block's start.
     pub fn start(&self) -> u64 {
         u64::from(self.next - self.length)

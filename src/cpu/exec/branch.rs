@@ -53,8 +53,8 @@ pub(super) mod condition {
 }
 
 impl Core<'_> {
-    /// Continues at the target of a relative branch. A target outside the code segment faults
-    /// when the next block is fetched.
+    /// Continues at the target of a relative branch. A target outside the code segment is
+    /// found when the next block is looked for (`Core::check_branch`).
     #[inline(always)]
     pub(super) fn jump_relative<W: Width>(&mut self, op: &Op) {
         let target = self.cpu.regs.block_ip().wrapping_add(op.immediate);
@@ -137,7 +137,6 @@ enum While {
 fn loop_while<A: Width, W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let count: A = core.cpu.regs.read(RCX);
     let left = A::truncate(count.zero_extend().wrapping_sub(1));
-    core.cpu.regs.write(RCX, left);
     let condition = match op.code().mnemonic() {
         Mnemonic::Loope => While::Zero,
         Mnemonic::Loopne => While::NotZero,
@@ -149,8 +148,11 @@ fn loop_while<A: Width, W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
         While::NotZero => !core.cpu.flags.zf(),
     };
     if left.zero_extend() != 0 && holds {
+        let target: W = core.relative_target(op);
+        core.check_target(target.zero_extend())?;
         core.jump_relative::<W>(op);
     }
+    core.cpu.regs.write(RCX, left);
     Ok(())
 }
 

@@ -1,12 +1,11 @@
 //! Control and debug registers: MOV CR, MOV DR, LMSW, SMSW, CLTS
 //! (Intel SDM volume 3, sections 2.5, 4.1.2, 9.8.5 and 17.2).
-//!
-//! Debug registers hold what is written; breakpoints are not compared with addresses.
 
 use iced_x86::{Code, Instruction};
 
 use super::form::{Kind, kind};
 use super::{Handler, run};
+use crate::cpu::breakpoint::{dr6, dr7};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{DB, GP, UD};
 use crate::cpu::mmu::PHYSICAL_BITS;
@@ -40,13 +39,17 @@ const CR4_DEFINED: u32 = cr4::VME
     | cr4::PCE
     | cr4::OSFXSR
     | cr4::OSXMMEXCPT
+    | cr4::UMIP
     | cr4::FSGSBASE
-    | cr4::OSXSAVE;
+    | cr4::PCIDE
+    | cr4::OSXSAVE
+    | cr4::SMEP
+    | cr4::SMAP;
 
-/// In DR7: MOV DR raises #DB.
-const GENERAL_DETECT: u64 = 1 << 13;
-/// In DR6: a debug register was accessed under general detect.
-const ACCESS_DETECTED: u64 = 1 << 13;
+/// In CR3 with CR4.PCIDE: the process-context identifier.
+const PCID: u64 = 0xfff;
+/// In a value for CR3 with CR4.PCIDE: its translations may stay.
+const NO_FLUSH: u64 = 1 << 63;
 
 impl Core<'_> {
     /// #GP(0) unless at level 0.
@@ -81,6 +84,9 @@ impl Core<'_> {
             return Err(self.fault_with(GP, 0));
         }
         let changed = self.cpu.cr0 ^ new;
+        if changed & cr0::PG != 0 && !set(cr0::PG) && self.cpu.cr4 & cr4::PCIDE != 0 {
+            return Err(self.fault_with(GP, 0));
+        }
         if changed & cr0::PG != 0 {
             self.switch_paging(set(cr0::PG))?;
         }
@@ -110,7 +116,13 @@ impl Core<'_> {
         Ok(())
     }
 
+    /// With process-context identifiers too all translations but global ones go: those of
+    /// other identifiers need not be kept (section 4.10.4.1).
     fn set_cr3(&mut self, value: u64) -> Exec {
+        let value = match self.cpu.cr4 & cr4::PCIDE {
+            0 => value,
+            _ => value & !NO_FLUSH,
+        };
         if self.cpu.is_long() && value >> PHYSICAL_BITS != 0 {
             return Err(self.fault_with(GP, 0));
         }
@@ -124,9 +136,18 @@ impl Core<'_> {
             return Err(self.fault_with(GP, 0));
         }
         let changed = self.cpu.cr4 ^ value as u32;
+        let set = |bits: u32| changed & value as u32 & bits != 0;
+        if set(cr4::PCIDE) && (!self.cpu.is_long() || self.cpu.cr3 & PCID != 0) {
+            return Err(self.fault_with(GP, 0));
+        }
         self.cpu.cr4 = value as u32;
-        if changed & (cr4::PAE | cr4::PSE | cr4::PGE) != 0 {
+        const TRANSLATION: u32 =
+            cr4::PAE | cr4::PSE | cr4::PGE | cr4::PCIDE | cr4::SMEP | cr4::SMAP;
+        if changed & TRANSLATION != 0 {
             self.flush_translations();
+        }
+        if changed & cr4::DE != 0 {
+            self.cpu.arm_breakpoints();
         }
         Ok(())
     }
@@ -137,9 +158,8 @@ impl Core<'_> {
             return Err(self.fault(UD));
         }
         self.require_supervisor()?;
-        if self.cpu.dr[7] & GENERAL_DETECT != 0 {
-            self.cpu.dr[7] &= !GENERAL_DETECT;
-            self.cpu.dr[6] |= ACCESS_DETECTED;
+        if self.cpu.dr[7] & dr7::GD != 0 {
+            self.cpu.dr[6] |= u64::from(dr6::BD);
             return Err(self.fault(DB));
         }
         Ok(usize::from(match number {
@@ -157,7 +177,16 @@ impl Core<'_> {
             7 => value & 0xffff_2bff | 0x400,
             _ => value,
         };
+        self.cpu.arm_breakpoints();
         Ok(())
+    }
+
+    /// #GP(0) under CR4.UMIP unless at level 0: for what tells of the system's tables.
+    pub(super) fn require_table_access(&mut self) -> Exec {
+        if self.cpu.cr4 & cr4::UMIP == 0 {
+            return Ok(());
+        }
+        self.require_supervisor()
     }
 }
 
@@ -243,12 +272,14 @@ fn lmsw_memory(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 fn smsw_register<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_table_access()?;
     let value = u64::from(core.cpu.cr0);
     core.cpu.regs.write(op.dst, W::truncate(value));
     Ok(())
 }
 
 fn smsw_memory(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_table_access()?;
     core.store(op, core.cpu.cr0 as u16)
 }
 
@@ -276,12 +307,15 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     Some(handler)
 }
 
-/// Whether an encoding of this file ends its block: whatever writes CR0, CR3, CR4 or CR8.
+/// Whether an encoding of this file ends its block: whatever writes CR0, CR3, CR4, CR8 or a
+/// debug register.
 pub(super) fn ends_block(code: Code) -> bool {
     matches!(
         code,
         Code::Mov_cr_r32
             | Code::Mov_cr_r64
+            | Code::Mov_dr_r32
+            | Code::Mov_dr_r64
             | Code::Lmsw_rm16
             | Code::Lmsw_r32m16
             | Code::Lmsw_r64m16

@@ -1,7 +1,5 @@
 //! INT n, INT3, INTO, INT1 and BOUND, and IRET in all modes (Intel SDM volume 3, sections
 //! 6.12.1, 6.14.3 and 20.2.1).
-//!
-//! RF of a popped image is not kept: it would only last for the next instruction.
 
 use iced_x86::{Code, Instruction};
 
@@ -88,7 +86,7 @@ fn iret<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
 fn writable<W: Width>(core: &Core<'_>) -> u32 {
     let mut mask = BASIC;
     if W::BITS != 16 {
-        mask |= flags::AC | flags::ID;
+        mask |= flags::RF | flags::AC | flags::ID;
     }
     if core.cpu.cpl == 0 {
         mask |= flags::IOPL;
@@ -113,7 +111,7 @@ fn iret_real<W: Width>(core: &mut Core<'_>) -> Exec {
     core.check_target(frame.ip)?;
     let mut mask = BASIC | flags::IF | flags::IOPL;
     if W::BITS != 16 {
-        mask |= flags::AC | flags::ID;
+        mask |= flags::RF | flags::AC | flags::ID;
     }
     discard_frame::<W>(core);
     core.write_flags(frame.flags, mask);
@@ -145,7 +143,7 @@ fn iret_v86<W: Width>(core: &mut Core<'_>) -> Exec {
         mask |= flags::IF;
     }
     if W::BITS != 16 {
-        mask |= flags::AC | flags::ID;
+        mask |= flags::RF | flags::AC | flags::ID;
     }
     discard_frame::<W>(core);
     core.write_flags(frame.flags, mask);
@@ -219,7 +217,7 @@ fn iret_to_v86(core: &mut Core<'_>, frame: &Frame) -> Exec {
     for (n, selector) in (4..).zip(&mut selectors) {
         *selector = core.peek_stack::<u32>(n * 4)? as u16;
     }
-    core.cpu.flags.set_bits(frame.flags & !flags::RF);
+    core.cpu.flags.set_bits(frame.flags);
     core.after_flags();
     core.cpu.cpl = 3;
     core.set_segment(CS, Segment::virtual_8086(frame.cs));

@@ -36,7 +36,7 @@ mod table;
 use iced_x86::{Code, Instruction};
 
 use super::decode::Op;
-use super::fault::{Event, Exec, UD};
+use super::fault::{Event, Exec, GP, UD};
 use super::{Core, cpuid};
 
 pub use backend::Backend;
@@ -77,6 +77,9 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
 /// the run.
 pub fn handler(instruction: &Instruction) -> Handler {
     let known = cpuid::claims(instruction) || system::is_reserved_nop(instruction);
+    if instruction.is_invalid() && instruction.len() == LONGEST {
+        return run!(too_long);
+    }
     if instruction.is_invalid() || !known {
         return run!(invalid);
     }
@@ -91,6 +94,13 @@ pub fn ends_block(code: Code) -> bool {
         || sreg::ends_block(code)
         || control::ends_block(code)
         || system::ends_block(code)
+}
+
+/// The longest instruction; with more prefixes it is none, and raises #GP(0).
+const LONGEST: usize = 15;
+
+fn too_long(core: &mut Core<'_>, _op: &Op) -> Exec {
+    Err(core.fault_with(GP, 0))
 }
 
 fn invalid(core: &mut Core<'_>, _op: &Op) -> Exec {

@@ -45,6 +45,7 @@ impl Core<'_> {
     /// Reads a port that the program may access. Its time passes.
     pub(super) fn read_port(&mut self, port: u16, size: Size) -> u32 {
         let now = self.cpu.now();
+        self.note_port(port, size);
         let value = self.bus.read_port(self.memory, now, port, size);
         self.cpu.flow.spend(PORT_ACCESS_TICKS);
         self.after_bus_access();
@@ -54,6 +55,7 @@ impl Core<'_> {
     /// Writes a port that the program may access. Its time passes.
     pub(super) fn write_port(&mut self, port: u16, size: Size, value: u32) {
         let now = self.cpu.now();
+        self.note_port(port, size);
         self.bus.write_port(self.memory, now, port, size, value);
         self.cpu.flow.spend(PORT_ACCESS_TICKS);
         self.after_bus_access();

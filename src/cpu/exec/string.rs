@@ -212,6 +212,9 @@ fn cmps<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// How many elements a port can be asked for at once: `most` are wanted, but every one has to
 /// start before the deadline.
 fn port_elements<W: Width>(core: &Core<'_>, most: u64) -> u64 {
+    if core.cpu.breakpoints.on_ports() {
+        return 1;
+    }
     let room = core.cpu.flow.room(core.cpu.now());
     most.min(room.div_ceil(PORT_ELEMENT_TICKS))
         .min(PAGE_SIZE / W::BYTES)

@@ -61,6 +61,7 @@ fn syscall(core: &mut Core<'_>, _op: &Op) -> Exec {
         core.cpu.regs.set(R11, u64::from(image & !flags::RF));
         let mask = core.cpu.msr.sfmask as u32 | flags::RF;
         core.cpu.flags.set_bits(image & !mask);
+        core.after_access_control();
         set_flat(core, Flat::Code64, selector, selector.wrapping_add(8), 0);
         let msr = &core.cpu.msr;
         let target = if from_64_bit { msr.lstar } else { msr.cstar };

@@ -5,6 +5,7 @@ use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::{Handler, run};
 use crate::cpu::decode::Op;
+use crate::cpu::descriptor::is_canonical;
 use crate::cpu::fault::{GP, UD};
 use crate::cpu::flags;
 use crate::cpu::mode::cr4;
@@ -83,6 +84,44 @@ fn invlpg(core: &mut Core<'_>, op: &Op) -> Exec {
     let linear = base.wrapping_add(offset) & core.cpu.mode.linear_mask;
     core.cpu.tlb.flush_page(linear);
     core.cpu.flow.forget_fetch_page();
+    Ok(())
+}
+
+/// INVPCID: as translations of other process-context identifiers are not kept, every type drops
+/// those of all (section 4.10.4.1 allows that).
+fn invpcid(core: &mut Core<'_>, op: &Op) -> Exec {
+    const INDIVIDUAL: u64 = 0;
+    const SINGLE_CONTEXT: u64 = 1;
+    const LAST_TYPE: u64 = 3;
+    core.require_supervisor()?;
+    let wanted = match core.cpu.is_64_bit() {
+        true => core.cpu.regs.get(op.dst),
+        false => core.cpu.regs.get(op.dst) & 0xffff_ffff,
+    };
+    let at = core.effective_address(op);
+    let descriptor = u128::from_le_bytes(core.load_bytes(op.segment(), at)?);
+    let (context, linear) = (descriptor as u64, (descriptor >> 64) as u64);
+    let identifiers = core.cpu.cr4 & cr4::PCIDE != 0;
+    let refused = match wanted {
+        INDIVIDUAL => context != 0 && !identifiers || !is_canonical(linear),
+        SINGLE_CONTEXT => context != 0 && !identifiers,
+        _ => false,
+    };
+    if wanted > LAST_TYPE || context >> 12 != 0 || refused {
+        return Err(core.fault_with(GP, 0));
+    }
+    core.flush_translations();
+    Ok(())
+}
+
+/// CLAC and STAC: EFLAGS.AC, which under SMAP lets the supervisor into user pages.
+fn set_access_control(core: &mut Core<'_>, op: &Op) -> Exec {
+    if core.cpu.cpl != 0 {
+        return Err(core.fault(UD));
+    }
+    let open = op.code().mnemonic() == Mnemonic::Stac;
+    core.cpu.flags.assign(flags::AC, open);
+    core.after_access_control();
     Ok(())
 }
 
@@ -185,6 +224,8 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Std => run!(std),
         Mnemonic::Hlt => run!(hlt),
         Mnemonic::Invlpg => run!(invlpg),
+        Mnemonic::Invpcid => run!(invpcid),
+        Mnemonic::Clac | Mnemonic::Stac => run!(set_access_control),
         Mnemonic::Invd | Mnemonic::Wbinvd | Mnemonic::Wbnoinvd => run!(flush_cache),
         Mnemonic::Rdtsc => run!(rdtsc),
         Mnemonic::Rdtscp => run!(rdtscp),
@@ -208,6 +249,6 @@ fn clflush(core: &mut Core<'_>, op: &Op) -> Exec {
 pub(super) fn ends_block(code: Code) -> bool {
     matches!(
         code.mnemonic(),
-        Mnemonic::Sti | Mnemonic::Hlt | Mnemonic::Invlpg | Mnemonic::Wrmsr
+        Mnemonic::Sti | Mnemonic::Hlt | Mnemonic::Invlpg | Mnemonic::Invpcid | Mnemonic::Wrmsr
     )
 }

@@ -69,10 +69,12 @@ fn write_pseudo_descriptor(core: &mut Core<'_>, op: &Op, table: TableRegister) -
 }
 
 fn sgdt(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_table_access()?;
     write_pseudo_descriptor(core, op, core.cpu.gdtr)
 }
 
 fn sidt(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_table_access()?;
     write_pseudo_descriptor(core, op, core.cpu.idtr)
 }
 
@@ -162,6 +164,7 @@ fn ltr<S: Selector>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// SLDT and STR: to memory 16 bits, to a register the operand size.
 fn store_selector(core: &mut Core<'_>, op: &Op) -> Exec {
     core.require_protected()?;
+    core.require_table_access()?;
     let selector = match op.code().mnemonic() {
         Mnemonic::Sldt => core.cpu.ldtr.selector,
         _ => core.cpu.tr.selector,
@@ -171,6 +174,7 @@ fn store_selector(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn move_selector<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.require_protected()?;
+    core.require_table_access()?;
     let selector = match op.code().mnemonic() {
         Mnemonic::Sldt => core.cpu.ldtr.selector,
         _ => core.cpu.tr.selector,

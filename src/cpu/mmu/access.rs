@@ -8,7 +8,9 @@
 use super::walk::Access;
 use crate::bus::Size;
 use crate::cpu::decode::Op;
-use crate::cpu::fault::{GP, SS};
+use crate::cpu::fault::{AC, GP, SS};
+use crate::cpu::flags;
+use crate::cpu::mode::cr0;
 use crate::cpu::segment::{FLAT, FLAT_STACK, SS as STACK};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Raised};
@@ -135,6 +137,7 @@ impl Core<'_> {
     #[inline(never)]
     fn load_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
         let linear = self.linear(Access::Read, segment, offset, W::BYTES)?;
+        self.check_alignment(linear, W::BYTES)?;
         self.read_slow(linear, self.cpu.mode.user, segment)
     }
 
@@ -161,6 +164,7 @@ impl Core<'_> {
     #[inline(never)]
     fn store_checked<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
         let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        self.check_alignment(linear, W::BYTES)?;
         self.write_slow(linear, self.cpu.mode.user, segment, value)
     }
 
@@ -184,6 +188,7 @@ impl Core<'_> {
     #[inline(never)]
     fn open_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
         let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
+        self.check_alignment(linear, W::BYTES)?;
         self.open_slow(linear, self.cpu.mode.user, segment)
     }
 
@@ -290,6 +295,21 @@ impl Core<'_> {
         Err(self.segment_fault(segment))
     }
 
+    /// #AC(0) for data of `bytes` bytes, a power of two, that level 3 reaches unaligned while
+    /// CR0.AM and EFLAGS.AC are set (section 6.15).
+    fn check_alignment(&mut self, linear: u64, bytes: u64) -> Exec {
+        if linear & (bytes - 1) == 0 || !self.checks_alignment() {
+            return Ok(());
+        }
+        Err(self.fault_with(AC, 0))
+    }
+
+    /// Whether unaligned accesses raise #AC.
+    pub(super) fn checks_alignment(&self) -> bool {
+        let cpu = &self.cpu;
+        cpu.cpl == 3 && cpu.cr0 & cr0::AM != 0 && cpu.flags.has(flags::AC)
+    }
+
     fn segment_fault(&mut self, segment: u8) -> Raised {
         let stack = matches!(segment, STACK | FLAT_STACK);
         self.fault_with(if stack { SS } else { GP }, 0)
@@ -303,6 +323,7 @@ impl Core<'_> {
                 return Ok(read_host(host));
             }
             let physical = self.translate(Access::Read, user, linear, segment)?;
+            self.note_access(Access::Read, linear, W::BYTES);
             return Ok(W::truncate(self.read_physical(physical, W::BYTES)));
         }
         let mut bytes = [0; 8];
@@ -332,6 +353,7 @@ impl Core<'_> {
                 return Ok(());
             }
             let physical = self.translate(Access::Write, user, linear, segment)?;
+            self.note_access(Access::Write, linear, W::BYTES);
             self.write_physical(physical, W::BYTES, value.zero_extend());
             return Ok(());
         }
@@ -362,6 +384,7 @@ impl Core<'_> {
         if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
             && let Ok(physical) = self.translate(Access::Write, user, linear, 0)
         {
+            self.note_access(Access::Write, linear, W::BYTES);
             self.write_physical(physical, W::BYTES, value.zero_extend());
         } else {
             self.write_bytes(linear, user, &bytes[..W::BYTES as usize]);
@@ -385,6 +408,7 @@ impl Core<'_> {
             let at = linear.wrapping_add(done as u64) & self.system_mask();
             let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(into.len() - done);
             let physical = self.translate(Access::Read, user, at, segment)?;
+            self.note_access(Access::Read, at, run as u64);
             self.read_run(physical, &mut into[done..done + run]);
             done += run;
         }
@@ -398,6 +422,7 @@ impl Core<'_> {
             let at = linear.wrapping_add(done as u64) & self.system_mask();
             let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(from.len() - done);
             if let Ok(physical) = self.translate(Access::Write, user, at, 0) {
+                self.note_access(Access::Write, at, run as u64);
                 self.write_run(physical, &from[done..done + run]);
             }
             done += run;

@@ -52,7 +52,7 @@ impl Core<'_> {
             .min(end.saturating_sub(offset))
             .min((mask - offset).saturating_add(1))
             .min(PAGE_SIZE - linear % PAGE_SIZE);
-        if len == 0 {
+        if len == 0 || self.checks_alignment() {
             return Ok(NOTHING);
         }
         let user = self.cpu.mode.user;

@@ -91,6 +91,8 @@ pub struct Tlb {
     /// From the lower and the upper half of the linear addresses the first and the last that
     /// a large page holds, as far as any is here: elsewhere INVLPG has one slot to look at.
     large: [Option<(u64, u64)>; 2],
+    /// Which supervisor entries are of user pages, under SMAP: they go when EFLAGS.AC does.
+    opened: Vec<(u8, u16)>,
 }
 
 /// How many filled entries are named before a flush goes through all of them.
@@ -110,6 +112,7 @@ impl Default for Tlb {
             user: 0,
             filled: Vec::with_capacity(MOST_NAMED),
             large: [None; 2],
+            opened: Vec::new(),
         }
     }
 }
@@ -267,6 +270,25 @@ impl Tlb {
         in_use(self.view(0), 0).chain(in_use(self.view(1), 1))
     }
 
+    /// Notes that the supervisor's entry for `linear`, which is about to be filled, is of a
+    /// user page.
+    pub(super) fn note_user_page(&mut self, access: Access, linear: u64) {
+        let place = (access as u8, slot(linear) as u16);
+        if !self.opened.contains(&place) {
+            self.opened.push(place);
+        }
+    }
+
+    /// Forgets what the supervisor translated of user pages.
+    pub(in crate::cpu) fn close_user_pages(&mut self) {
+        let opened = std::mem::take(&mut self.opened);
+        for &(access, slot) in &opened {
+            self.view_mut(0)[usize::from(access)][usize::from(slot)] = NOTHING;
+        }
+        self.opened = opened;
+        self.opened.clear();
+    }
+
     /// Forgets everything.
     pub fn flush(&mut self) {
         let filled = std::mem::take(&mut self.filled);
@@ -342,22 +364,22 @@ fn half(linear: u64) -> usize {
     usize::from(linear >> 63 != 0 || linear >> 31 == 1)
 }
 
-/// Saved as the current privilege and (kind and slot, linear page, page) of the entries in
-/// use; host pointers come back with use.
-type Saved = (u8, Vec<(u32, u64, Page)>);
+/// Saved as the current privilege, (kind and slot, linear page, page) of the entries in use, and
+/// those of user pages; host pointers come back with use.
+type Saved = (u8, Vec<(u32, u64, Page)>, Vec<(u8, u16)>);
 
 impl Serialize for Tlb {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let used = self.used();
         let used = used.map(|(at, e)| (at as u32, e.tag & PAGE_MASK, e.page));
-        let saved: Saved = (self.user, used.collect());
+        let saved: Saved = (self.user, used.collect(), self.opened.clone());
         saved.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Tlb {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (user, used) = Saved::deserialize(deserializer)?;
+        let (user, used, opened) = Saved::deserialize(deserializer)?;
         let mut tlb = Self::default();
         tlb.set_user(user & 1);
         for (at, linear, page) in used {
@@ -366,6 +388,10 @@ impl<'de> Deserialize<'de> for Tlb {
                 tlb.install(kind / 2, (kind & 1) as u8, linear & PAGE_MASK, page);
             }
         }
+        let exists = |&(access, slot): &(u8, u16)| {
+            usize::from(access) < ACCESSES && usize::from(slot) < ENTRIES
+        };
+        tlb.opened = opened.into_iter().filter(exists).collect();
         Ok(tlb)
     }
 }

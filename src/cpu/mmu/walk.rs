@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tlb::Page;
 use crate::cpu::fault::{GP, PF, SS};
+use crate::cpu::flags;
 use crate::cpu::mode::{cr0, cr4, efer};
 use crate::cpu::segment::FLAT_STACK;
 use crate::cpu::{Core, Cpu, Exec};
@@ -146,6 +147,9 @@ impl Core<'_> {
             Access::Fetch => (None, false),
         };
         let Some(offset) = offset else { return };
+        if self.cpu.watches_page(linear) {
+            return;
+        }
         let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
         if watched {
             self.cpu.tlb.note_host(access, user, linear, host);
@@ -168,6 +172,7 @@ impl Core<'_> {
         let write_protected = !path.grants(WRITABLE);
         let denied = match access {
             _ if user != 0 && supervisor_page => true,
+            _ if user == 0 && !supervisor_page && self.keeps_out(access) => true,
             Access::Write => write_protected && (user != 0 || self.cpu.cr0 & cr0::WP != 0),
             Access::Fetch => path.forbids_execution(),
             Access::Read => false,
@@ -176,8 +181,23 @@ impl Core<'_> {
             return Err(self.page_fault(access, user, linear, ERROR_PRESENT));
         }
         self.mark(&path, access);
+        if user == 0 && !supervisor_page && self.cpu.cr4 & cr4::SMAP != 0 {
+            self.cpu.tlb.note_user_page(access, linear);
+        }
         let global = self.cpu.cr4 & cr4::PGE != 0 && path.leaf() & GLOBAL != 0;
         Ok(Page::new(path.page, path.bits, global))
+    }
+
+    /// Whether the supervisor may not do this in a user page (section 4.6.1): SMEP, and SMAP
+    /// unless EFLAGS.AC opens it. What the CPU itself reads and writes for a program of level 3
+    /// is never open.
+    fn keeps_out(&self, access: Access) -> bool {
+        let cpu = &self.cpu;
+        match access {
+            Access::Fetch => cpu.cr4 & cr4::SMEP != 0,
+            _ if cpu.cr4 & cr4::SMAP == 0 => false,
+            _ => cpu.cpl == 3 || !cpu.flags.has(flags::AC),
+        }
     }
 
     fn page_fault(
@@ -187,7 +207,8 @@ impl Core<'_> {
         linear: u64,
         code: u32,
     ) -> crate::cpu::Raised {
-        let no_execute = self.cpu.msr.efer & efer::NXE != 0 && self.cpu.cr4 & cr4::PAE != 0;
+        let no_execute = self.cpu.msr.efer & efer::NXE != 0 && self.cpu.cr4 & cr4::PAE != 0
+            || self.cpu.cr4 & cr4::SMEP != 0;
         let code =
             code | match access {
                 Access::Read => 0,

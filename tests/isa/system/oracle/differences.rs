@@ -61,7 +61,7 @@ const fn known(
 /// Bits that QEMU leaves clear everywhere: in words of the stack and of `mem`.
 ///
 /// - RF in the flags that a fault pushes (SDM 3, 17.3.1.1: it is 1 for every fault but one on an
-///   instruction breakpoint).
+///   instruction breakpoint), also where it saves them in a TSS.
 /// - The accessed bit of a code segment that a far transfer loads (SDM 3, 3.4.5.1).
 pub(crate) const QEMU_LEAVES_CLEAR: [u32; 2] = [0x1_0000, 0x100];
 
@@ -77,6 +77,37 @@ const DOUBLE_FAULT_RF: &str =
     "SDM 3, 17.3.1.1: only faults push RF set; #DF is an abort and pushes it as it was, clear";
 const VIRTUAL_FLAGS: &str = "SDM 2, IRET/IRETD: at CPL 0 VIF and VIP come from the image";
 const RF_CLEARED: &str = "SDM 3, 17.3.1.1: an instruction that completes clears RF";
+
+const NO_LIMITS: &str = "SDM 3, 5.3: offsets are checked against the limit, #GP(0), with SS #SS(0)";
+const NO_RIGHTS: &str = "SDM 3, 5.5: writes want a writable data segment, reads a readable one";
+const NULL_SEGMENT: &str = "SDM 3, 3.4.2: an access through a null selector raises #GP(0)";
+const PUSH_SELECTOR: &str = "APM 3, PUSH: a selector is zero-extended to the operand size; \
+    SDM 2, PUSH, allows that and a 16-bit write";
+const NEW_TASK: &str = "SDM 3, 7.3 and table 7-1: the new task's CPL is the RPL of its CS, and what \
+    is wrong with its segments is raised in the new task, with the return address of its TSS";
+const LOCAL_ENABLE: &str = "SDM 3, 17.2.4: a task switch clears L0 to L3; of LE it says nothing";
+const TASK_TRAP: &str = "SDM 3, 17.3.1.5: the T bit raises #DB with BT after the switch";
+const TASK_OF_GATE: &str = "SDM 2, JMP and CALL: a task gate that leads to the LDT raises #GP";
+const VME: &str = "SDM 3, 20.3 and table 20-2: with CR4.VME below IOPL 3 CLI, STI, PUSHF, POPF and \
+    IRET use VIF, and INT n goes by the redirection map";
+const V86_HANDLER: &str =
+    "SDM 3, 20.3.1: a handler for virtual-8086 mode is at level 0, else #GP(CS)";
+const PVI: &str = "SDM 3, 20.4: with CR4.PVI CLI and STI at CPL 3 use VIF; VIF and VIP are plain \
+    bits of EFLAGS, which IRET at CPL 0 loads";
+const DEBUG_ADDRESS: &str =
+    "SDM 3, 17.2.5: of an address as many low bits as the length has are ignored";
+const DEBUG_LENGTH: &str = "SDM 3, 17.2.5: an access hits if a byte of it lies in the breakpoint";
+const EFLAGS_OF_TASK: &str = "SDM 3, 7.3: the new task's EFLAGS are those of its TSS";
+const TASK_TF: &str = "SDM 3, 7.3: TF of the new task counts from its first instruction on";
+const GENERAL_DETECT: &str = "SDM 3, 17.2.4: with GD an access to a debug register raises #DB with \
+    BD before it happens, and clears GD; DR4 and DR5 under CR4.DE are #UD all the same";
+const MOV_SS: &str = "SDM 3, 6.8.3: no debug exception is delivered before the instruction behind \
+    MOV SS or POP SS has completed; LSS holds nothing off";
+const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not lost, so it comes when \
+    INT has entered its handler";
+const DEBUG_FAULT: &str = "SDM 3, 6.9, table 6-2: an instruction that faults raises no trap";
+const DEBUG_BOTH: &str =
+    "SDM 3, 17.3.1.4 and 17.2.3: one #DB reports all that an instruction raised";
 
 /// The differences.
 pub(crate) const KNOWN: &[Known] = &[
@@ -129,5 +160,122 @@ pub(crate) const KNOWN: &[Known] = &[
         "iret to virtual-8086 mode beyond 64 KiB",
         Neither,
         "SDM 2, IRET/IRETD, RETURN-TO-VIRTUAL-8086-MODE: EIP beyond the limit raises #GP(0)",
+    ),
+    known("limits", "up limit *", Bochs, NO_LIMITS),
+    known("limits", "down *", Bochs, NO_LIMITS),
+    known("limits", "ss limit *", Bochs, NO_LIMITS),
+    known("limits", "push* stack*", Bochs, NO_LIMITS),
+    known("limits", "* that does not fit", Bochs, NO_LIMITS),
+    known("limits", "write to *", Bochs, NO_RIGHTS),
+    known("limits", "read cs that only executes", Bochs, NO_RIGHTS),
+    known("limits", "* the limit of a code segment", Bochs, CODE_LIMIT),
+    known("limits", "near ret beyond the limit", Bochs, CODE_LIMIT),
+    known("segments", "null *", Bochs, NULL_SEGMENT),
+    known(
+        "segments",
+        "push fs 32 bits wide over ones",
+        Qemu,
+        PUSH_SELECTOR,
+    ),
+    known(
+        "segments",
+        "ltr selector *",
+        Bochs,
+        "SDM 2, LTR: a null selector raises #GP(0)",
+    ),
+    known(
+        "tasks",
+        "l* to a 32-bit task through a task gate",
+        Bochs,
+        EFLAGS_OF_TASK,
+    ),
+    known(
+        "tasks",
+        "l* through a task gate to the LDT",
+        Bochs,
+        TASK_OF_GATE,
+    ),
+    known(
+        "tasks",
+        "local breakpoints after a task switch",
+        Qemu,
+        LOCAL_ENABLE,
+    ),
+    known("tasks", "#DF through a task gate", Qemu, DOUBLE_FAULT_RF),
+    known(
+        "tasks",
+        "#UD through a task gate to a task not present",
+        Bochs,
+        EXT,
+    ),
+    known("tasks", "task with cs *", Bochs, NEW_TASK),
+    known("tasks", "task with ss *", Bochs, NEW_TASK),
+    known("tasks", "task with ds *", Bochs, NEW_TASK),
+    known("tasks", "task with es *", Bochs, NEW_TASK),
+    known("tasks", "task with gs *", Bochs, NEW_TASK),
+    known("tasks", "task with ldt *", Bochs, NEW_TASK),
+    known("tasks", "task with an ldt *", Bochs, NEW_TASK),
+    known("tasks", "task with eip beyond the limit", Bochs, CODE_LIMIT),
+    known("tasks", "task with the T bit*", Bochs, TASK_TRAP),
+    known(
+        "tasks",
+        "task switch with TF in the old task",
+        Bochs,
+        TASK_TF,
+    ),
+    known("v86", "*.byte 0xF1*", Bochs, INT1),
+    known("v86", "* at iopl 0 vme 1", Bochs, VME),
+    known("v86", "int 21h * at iopl 3 vme 1", Bochs, VME),
+    known("v86", "fault in virtual-8086 mode *", Bochs, V86_HANDLER),
+    known("v86", "* offset * virtual-8086 mode", Bochs, NO_LIMITS),
+    known("v86", "ring 3 * pvi *", Bochs, PVI),
+    known("debug", "*.byte 0xF1*", Bochs, INT1),
+    known("debug", "step over lss", Bochs, MOV_SS),
+    known("debug", "breakpoint behind mov ss", Bochs, MOV_SS),
+    known(
+        "debug",
+        "data breakpoint on mov ss from memory",
+        Bochs,
+        MOV_SS,
+    ),
+    known(
+        "debug",
+        "data breakpoint on an operand of mov ss, then int",
+        Neither,
+        MOV_SS_INT,
+    ),
+    known("debug", "*RF*", Bochs, RF_CLEARED),
+    known("debug", "data * len *", Bochs, DEBUG_LENGTH),
+    known(
+        "debug",
+        "data breakpoint at an address not aligned *",
+        Bochs,
+        DEBUG_ADDRESS,
+    ),
+    known(
+        "debug",
+        "data breakpoint on a write that faults",
+        Bochs,
+        DEBUG_FAULT,
+    ),
+    known(
+        "debug",
+        "data breakpoint and single step",
+        Bochs,
+        DEBUG_BOTH,
+    ),
+    known("debug", "two data breakpoints", Bochs, DEBUG_BOTH),
+    known("debug", "general detect *", Bochs, GENERAL_DETECT),
+    known(
+        "debug",
+        "dr6 of *",
+        Bochs,
+        "SDM 3, 17.2.3: bit 12 of DR6 is 0",
+    ),
+    known(
+        "debug",
+        "dr7 of *",
+        Bochs,
+        "SDM 3, 17.2.4: bits 12, 14 and 15 of DR7 are 0",
     ),
 ];

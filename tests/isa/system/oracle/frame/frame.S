@@ -4,10 +4,10 @@
 // GDT, IDT and TSS as below, paging off, general registers zero. It ends with the first exception
 // or interrupt, or at `done` with vector FINISHED. Either is one line:
 //
-//   name: vector cs flags ss:esp [stack] ds es fs gs cr2 dr6 eax ebx ecx edx mem
+//   name: vector cs flags ss:esp [stack] ds es fs gs tr cr2 dr6 eax ebx ecx edx mem ...
 //
 // cs, flags and ss:esp are those of the handler; the stack is what lies between ESP and the end of
-// its page, a word each; mem is the eight bytes that the check named with `watch`.
+// its page, a word each; mem is eight bytes that the check named with `watch`.
 
 #include "layout.S"
 #include "macros.S"

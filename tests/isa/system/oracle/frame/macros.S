@@ -57,9 +57,12 @@
     xorl %eax, %eax
     .endm
 
-// The eight bytes to print as `mem`.
-    .macro watch address
-    movl $\address, watched
+// Where to read the eight bytes that are printed as `mem`; up to four places.
+    .macro watch first, second=0, third=0, fourth=0
+    movl $\first, watched
+    movl $\second, watched + 4
+    movl $\third, watched + 8
+    movl $\fourth, watched + 12
     .endm
 
 // Goes on in another ring, on that ring's stack and data, with these flags beside the fixed one.

@@ -21,7 +21,9 @@ begin:
     movl %eax, %dr1
     movl %eax, %dr2
     movl %eax, %dr3
-    movl %eax, watched
+    movl $watched, %edi
+    movl $4, %ecx
+    rep stosl
     movl $0x400, %ecx
     movl %ecx, %dr7
     movl $0xFFFF0FF0, %ecx
@@ -134,6 +136,6 @@ idtr:
     .long IDT
 
     .balign 4
-watched: .long 0
+watched: .long 0, 0, 0, 0, 0      // up to four, and an end
 resume: .long 0
 after_name: .long 0

@@ -99,6 +99,9 @@ print_line:
     say_hex 4, at_fs
     say " "
     say_hex 4, at_gs
+    say " tr "
+    str %eax
+    say_hex 4, %eax
     say " cr2 "
     say_hex 8, at_cr2
     say " dr6 "
@@ -111,14 +114,17 @@ print_line:
     say_hex 8, at_ecx
     say " "
     say_hex 8, at_edx
-    movl watched, %ebx
+    movl $watched, %ebp
+4:  movl (%ebp), %ebx
     testl %ebx, %ebx
-    jz 4f
+    jz 5f
     say " mem "
     say_hex 8, "(%ebx)"
     say " "
     say_hex 8, "4(%ebx)"
-4:  say "\n"
+    addl $4, %ebp
+    jmp 4b
+5:  say "\n"
     ret
 
     .balign 4
