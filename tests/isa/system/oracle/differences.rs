@@ -101,6 +101,18 @@ const EFLAGS_OF_TASK: &str = "SDM 3, 7.3: the new task's EFLAGS are those of its
 const TASK_TF: &str = "SDM 3, 7.3: TF of the new task counts from its first instruction on";
 const GENERAL_DETECT: &str = "SDM 3, 17.2.4: with GD an access to a debug register raises #DB with \
     BD before it happens, and clears GD; DR4 and DR5 under CR4.DE are #UD all the same";
+const NO_REGISTER: &str = "SDM 2, MOV: a control register that does not exist is #UD in every ring";
+const MMX_STATE: &str = "SDM 2, EMMS; SDM 3, table 12-1: EM makes it #UD, TS #NM";
+const EM_FIRST: &str = "SDM 3, tables 12-1 and 13-1: with EM set it is #UD, whatever TS says";
+const SSE_EXCEPTION: &str =
+    "SDM 3, 6.15, #XM: an unmasked exception is raised, #UD without OSXMMEXCPT";
+const BAD_MSR: &str = "SDM 2, RDMSR and WRMSR: a register that does not exist is #GP(0)";
+const MSR_VALUE: &str = "SDM 2, WRMSR; SDM 3, 11.11, 11.12.4; SDM 4: reserved bits, memory types and \
+    addresses that are not canonical raise #GP(0)";
+const INVPCID: &str = "SDM 2, INVPCID; QEMU's TCG does not have it";
+const INVALID_OPCODE: &str = "SDM 2, appendix A: no such encoding, #UD";
+const READ_MODIFY_WRITE: &str = "SDM 3, 4.7: what will be written is accessed as a write";
+const RESERVED_BIT: &str = "SDM 3, 4.7: RSVD comes with P set";
 const MOV_SS: &str = "SDM 3, 6.8.3: no debug exception is delivered before the instruction behind \
     MOV SS or POP SS has completed; LSS holds nothing off";
 const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not lost, so it comes when \
@@ -161,6 +173,54 @@ pub(crate) const KNOWN: &[Known] = &[
         Neither,
         "SDM 2, IRET/IRETD, RETURN-TO-VIRTUAL-8086-MODE: EIP beyond the limit raises #GP(0)",
     ),
+    known(
+        "control",
+        "NW without CD",
+        Bochs,
+        "SDM 3, 2.5, and MOV: NW without CD raises #GP(0)",
+    ),
+    known(
+        "control",
+        "cr4 of CR4_PCIDE",
+        Bochs,
+        "SDM 3, 4.10.1: CR4.PCIDE outside IA-32e mode is #GP",
+    ),
+    known("control", "ring 3 mov from cr*", Bochs, NO_REGISTER),
+    known("control", "emms with CR0_*", Bochs, MMX_STATE),
+    known("control", "* with CR0_*EM+CR0_TS *", Bochs, EM_FIRST),
+    known(
+        "control",
+        "ldmxcsr of reserved bits",
+        Bochs,
+        "SDM 2, LDMXCSR: reserved bits are #GP(0)",
+    ),
+    known(
+        "control",
+        "an unmasked SSE exception *",
+        Bochs,
+        SSE_EXCEPTION,
+    ),
+    known("control", "wrmsr of no register", Neither, BAD_MSR),
+    known("control", "rdmsr of no register", Neither, BAD_MSR),
+    known("control", "wrmsr EFER reserved*", Bochs, MSR_VALUE),
+    known("control", "wrmsr PAT type *", Bochs, MSR_VALUE),
+    known("control", "wrmsr * MTRR *", Bochs, MSR_VALUE),
+    known("control", "wrmsr MTRR *", Bochs, MSR_VALUE),
+    known("control", "wrmsr APIC base reserved", Bochs, MSR_VALUE),
+    known("control", "wrmsr * not canonical", Bochs, MSR_VALUE),
+    known("control", "*invpcid*", Bochs, INVPCID),
+    known(
+        "lock",
+        "lock *",
+        Bochs,
+        "SDM 2, LOCK: with another instruction, or a register, it is #UD",
+    ),
+    known("lock", "bytes 0xF1", Bochs, INT1),
+    known("lock", "bytes *", Bochs, INVALID_OPCODE),
+    known("paging", "change *", Bochs, READ_MODIFY_WRITE),
+    known("paging", "4 MiB page 0x200087 *", Bochs, RESERVED_BIT),
+    known("paging", "pae * nxe 0 high *", Bochs, RESERVED_BIT),
+    known("paging", "pae * high *", Bochs, RESERVED_BIT),
     known("limits", "up limit *", Bochs, NO_LIMITS),
     known("limits", "down *", Bochs, NO_LIMITS),
     known("limits", "ss limit *", Bochs, NO_LIMITS),

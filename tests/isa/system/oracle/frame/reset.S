@@ -9,14 +9,15 @@ begin:
     movl %esi, after_name
     pushl $2
     popfl
-    movl %cr0, %eax
-    andl $0x60000000, %eax      // caching as it is
-    orl $CR0_PE | CR0_NE | 0x10, %eax
+    movl $0x60000000 | CR0_PE | CR0_NE | 0x10, %eax
     movl %eax, %cr0
     xorl %eax, %eax
     movl %eax, %cr4
     movl %eax, %cr2
     movl %eax, %cr3
+    xorl %edx, %edx
+    movl $EFER, %ecx
+    wrmsr
     movl %eax, %dr0
     movl %eax, %dr1
     movl %eax, %dr2
