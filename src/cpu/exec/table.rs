@@ -8,6 +8,7 @@ use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{Descriptor, is_canonical, is_null, kind as descriptor_kind};
 use crate::cpu::fault::{GP, NP, UD};
+use crate::cpu::mmu::Access;
 use crate::cpu::segment::{Segment, TableRegister};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
@@ -54,9 +55,14 @@ fn lidt(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// Writes a limit and a base: 32 bits of it outside 64-bit mode, whatever the operand size.
+/// Writes a limit and a base: 32 bits of it outside 64-bit mode, whatever the operand size. Each
+/// has its own alignment (section 3.5.1).
 fn write_pseudo_descriptor(core: &mut Core<'_>, op: &Op, table: TableRegister) -> Exec {
     let at = core.effective_address(op);
+    let base_bytes = if core.cpu.is_64_bit() { 8 } else { 4 };
+    let linear = core.linear(Access::Write, op.segment(), at, 2 + base_bytes)?;
+    core.check_alignment(linear, 2)?;
+    core.check_alignment(linear.wrapping_add(2), base_bytes)?;
     let mut bytes = [0; 10];
     bytes[..2].copy_from_slice(&table.limit.to_le_bytes());
     bytes[2..].copy_from_slice(&table.base.to_le_bytes());

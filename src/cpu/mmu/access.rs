@@ -297,7 +297,7 @@ impl Core<'_> {
 
     /// #AC(0) for data of `bytes` bytes, a power of two, that level 3 reaches unaligned while
     /// CR0.AM and EFLAGS.AC are set (section 6.15).
-    fn check_alignment(&mut self, linear: u64, bytes: u64) -> Exec {
+    pub(in crate::cpu) fn check_alignment(&mut self, linear: u64, bytes: u64) -> Exec {
         if linear & (bytes - 1) == 0 || !self.checks_alignment() {
             return Ok(());
         }

@@ -124,6 +124,24 @@ const DEBUG_BOTH: &str =
 /// The differences.
 pub(crate) const KNOWN: &[Known] = &[
     known(
+        "shadows",
+        "sti and a single step",
+        Bochs,
+        "SDM 2, STI: it holds off interrupts, not #DB",
+    ),
+    known(
+        "alignment",
+        "*",
+        Bochs,
+        "SDM 3, 6.15, #AC, and table 6-7; QEMU's TCG has no alignment checks",
+    ),
+    known(
+        "fast_calls",
+        "sysenter * with a null CS",
+        Bochs,
+        "SDM 2, SYSENTER: IA32_SYSENTER_CS of 0 to 3 is #GP(0)",
+    ),
+    known(
         "gates",
         "lcall gate to ring 1 with a stack not present",
         Bochs,
