@@ -120,8 +120,7 @@ fn xlat(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// NOP, PREFETCHh, CLFLUSH of memory that has no cache to speak of, and the fences: memory
-/// is in order here.
+/// NOP, PREFETCHh, and the fences: memory is in order here.
 fn nothing(_core: &mut Core<'_>, _op: &Op) -> Exec {
     Ok(())
 }
@@ -289,7 +288,6 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         | Mnemonic::Prefetcht0
         | Mnemonic::Prefetcht1
         | Mnemonic::Prefetcht2
-        | Mnemonic::Clflush
         | Mnemonic::Lfence
         | Mnemonic::Mfence
         | Mnemonic::Sfence => run!(nothing),

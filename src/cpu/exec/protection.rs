@@ -127,9 +127,11 @@ fn arpl_register(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn arpl_memory(core: &mut Core<'_>, op: &Op) -> Exec {
     core.require_protected()?;
-    let (place, selector) = core.open::<u16>(op)?;
+    let selector = core.load::<u16>(op)?;
     let new = raised(selector, core.cpu.regs.read(op.src));
-    core.commit(place, new.unwrap_or(selector));
+    if let Some(selector) = new {
+        core.store(op, selector)?;
+    }
     set_zf(core, new.is_some());
     Ok(())
 }

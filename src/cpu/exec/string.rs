@@ -184,9 +184,23 @@ fn compare<W: Width>(core: &mut Core<'_>, op: &Op, x: W, y: W) -> Done {
     Done { count: 1, found }
 }
 
+/// A comparison, repeated or not. A fault brings back the flags from before the instruction, however
+/// many comparisons went well (Intel SDM volume 2, REP).
+fn repeat_comparison<F>(core: &mut Core<'_>, op: &Op, step: F) -> Exec
+where
+    F: FnMut(&mut Core<'_>, u64) -> Exec<Done>,
+{
+    let flags = core.cpu.flags.clone();
+    let done = repeat(core, op, step);
+    if done.is_err() {
+        core.cpu.flags = flags;
+    }
+    done
+}
+
 fn scas<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let segment = destination(core);
-    repeat(core, op, |core, _| {
+    repeat_comparison(core, op, |core, _| {
         let at = get(core, op, RDI);
         let y: W = core.load_at(segment, at)?;
         let x: W = core.cpu.regs.read(RAX);
@@ -198,7 +212,7 @@ fn scas<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn cmps<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let second = destination(core);
-    repeat(core, op, |core, _| {
+    repeat_comparison(core, op, |core, _| {
         let (first_at, second_at) = (get(core, op, RSI), get(core, op, RDI));
         let x: W = core.load_at(op.segment(), first_at)?;
         let y: W = core.load_at(second, second_at)?;

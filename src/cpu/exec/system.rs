@@ -8,6 +8,7 @@ use crate::cpu::decode::Op;
 use crate::cpu::descriptor::is_canonical;
 use crate::cpu::fault::{GP, UD};
 use crate::cpu::flags;
+use crate::cpu::mmu::Access;
 use crate::cpu::mode::cr4;
 use crate::cpu::regs::{RAX, RBX, RCX, RDX};
 use crate::cpu::{Core, Exec};
@@ -240,9 +241,18 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     Some(handler)
 }
 
-/// CLFLUSH: there is no cache, but the address has to be readable.
+/// CLFLUSH: there is no cache, but the address has to be readable, or in a code segment (Intel SDM
+/// volume 2, CLFLUSH).
 fn clflush(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.load::<u8>(op).map(|_| ())
+    let offset = core.effective_address(op);
+    let segment = *core.cpu.segment(op.segment());
+    let linear = match segment.attributes.is_code() && segment.covers(offset, 1) {
+        true => segment.base.wrapping_add(offset) & core.cpu.mode.linear_mask,
+        false => core.linear(Access::Read, op.segment(), offset, 1)?,
+    };
+    let user = core.cpu.mode.user;
+    core.translate(Access::Read, user, linear, op.segment())?;
+    Ok(())
 }
 
 /// Whether an encoding of this file ends its block.

@@ -14,6 +14,7 @@ use super::state::LastInstruction;
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
 use crate::cpu::fault::GP;
+use crate::cpu::mmu::Access;
 use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::{Core, Exec, Handler, cr4};
 use iced_x86::{Code, Instruction};
@@ -40,9 +41,10 @@ fn pointers(op: &Op) -> Pointers {
     }
 }
 
-/// The image's offset, which must be a multiple of 16.
-fn aligned_operand(core: &mut Core<'_>, op: &Op) -> Exec<u64> {
+/// The image's offset, within its segment and then a multiple of 16.
+fn aligned_operand(core: &mut Core<'_>, op: &Op, access: Access) -> Exec<u64> {
     let offset = core.effective_address(op);
+    core.linear(access, op.segment(), offset, 1)?;
     let base = core.cpu.segment(op.segment()).base;
     if base.wrapping_add(offset) & 15 != 0 {
         return Err(core.fault_with(GP, 0));
@@ -52,7 +54,7 @@ fn aligned_operand(core: &mut Core<'_>, op: &Op) -> Exec<u64> {
 
 fn fxsave(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_control()?;
-    let offset = aligned_operand(core, op)?;
+    let offset = aligned_operand(core, op, Access::Write)?;
     let mut image = [0; END_OF_XMM15];
     write_x87(core, pointers(op), &mut image);
     for (place, xmm) in image[END_OF_X87..]
@@ -99,7 +101,7 @@ pub(super) fn write_x87(core: &Core<'_>, pointers: Pointers, image: &mut [u8]) {
 
 fn fxrstor(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_control()?;
-    let offset = aligned_operand(core, op)?;
+    let offset = aligned_operand(core, op, Access::Read)?;
     let image: [u8; END_OF_XMM15] = core.load_bytes(op.segment(), offset)?;
     let sse = core.cpu.cr4 & cr4::OSFXSR != 0;
     let mxcsr = word(&image, 24) as u32;

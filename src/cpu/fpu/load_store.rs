@@ -256,6 +256,7 @@ fn store_register_pop_quietly(core: &mut Core<'_>, op: &Op) -> Exec {
     if core.cpu.fpu.is_empty(0) {
         core.enter_x87()?;
         core.note(op);
+        core.cpu.fpu.set_conditions(C1, 0);
         core.cpu.fpu.rotate(1);
         return Ok(());
     }
@@ -296,7 +297,6 @@ fn move_if(core: &mut Core<'_>, op: &Op, holds: fn(&Flags) -> bool) -> Exec {
         return Ok(());
     }
     let fpu = &mut core.cpu.fpu;
-    fpu.set_conditions(C1, 0);
     if holds(&core.cpu.flags) {
         fpu.set_st(0, fpu.st(op.src));
     }

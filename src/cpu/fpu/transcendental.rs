@@ -21,21 +21,27 @@ impl Function for PowerMinusOne {
     }
 }
 
+/// Sets C2 where there was an argument, but no result: it is out of range.
+fn report_range<T>(core: &mut Core<'_>, result: &Option<T>) {
+    let beyond = if result.is_none() { C2 } else { 0 };
+    core.cpu.fpu.set_conditions(C2, beyond);
+}
+
 /// FSIN and FCOS; an argument out of range sets C2 and stays.
 fn circular(
     core: &mut Core<'_>,
     op: &Op,
     function: fn(&mut Env, Unpacked) -> Option<Float80>,
 ) -> Exec {
-    if let Some((mut env, x)) = begin(core, op)? {
-        let result = function(&mut env, x);
-        let proceed = core.settle(&env);
-        core.cpu
-            .fpu
-            .set_conditions(C2, if result.is_none() { C2 } else { 0 });
-        if let Some(value) = result.filter(|_| proceed) {
-            core.cpu.fpu.set_st(0, value);
-        }
+    let Some((mut env, x)) = begin(core, op)? else {
+        core.cpu.fpu.set_conditions(C2, 0);
+        return Ok(());
+    };
+    let result = function(&mut env, x);
+    let proceed = core.settle(&env);
+    report_range(core, &result);
+    if let Some(value) = result.filter(|_| proceed) {
+        core.cpu.fpu.set_st(0, value);
     }
     Ok(())
 }
@@ -54,16 +60,16 @@ fn circular_pair(
     op: &Op,
     function: fn(&mut Env, Unpacked) -> Option<(Float80, Float80)>,
 ) -> Exec {
-    if let Some((mut env, x)) = begin_to_push(core, op)? {
-        let result = function(&mut env, x);
-        let proceed = core.settle(&env);
-        core.cpu
-            .fpu
-            .set_conditions(C2, if result.is_none() { C2 } else { 0 });
-        if let Some((first, second)) = result.filter(|_| proceed) {
-            core.cpu.fpu.set_st(0, first);
-            core.cpu.fpu.push(second);
-        }
+    let Some((mut env, x)) = begin_to_push(core, op)? else {
+        core.cpu.fpu.set_conditions(C2, 0);
+        return Ok(());
+    };
+    let result = function(&mut env, x);
+    let proceed = core.settle(&env);
+    report_range(core, &result);
+    if let Some((first, second)) = result.filter(|_| proceed) {
+        core.cpu.fpu.set_st(0, first);
+        core.cpu.fpu.push(second);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::fxsave::{HEAD, Pointers, read_x87, word, write_x87};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
 use crate::cpu::fault::{GP, NM, UD};
+use crate::cpu::mmu::Access;
 use crate::cpu::regs::{RAX, RCX, RDX};
 use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::{Core, Exec, Handler, cr0, cr4};
@@ -88,6 +89,7 @@ fn xsave(core: &mut Core<'_>, op: &Op) -> Exec {
     let at = |place: u64| offset.wrapping_add(place);
     let held: u64 = core.load_at(segment, at(HEADER))?;
     let (registers, count) = (core.cpu.sse.clone(), core.vector_registers());
+    probe_image(core, segment, offset, asked)?;
     if asked & X87 != 0 {
         let mut legacy = [0; XMM as usize];
         write_x87(core, pointers(op), &mut legacy);
@@ -110,6 +112,17 @@ fn xsave(core: &mut Core<'_>, op: &Op) -> Exec {
         store_vectors(core, op, at(YMM_HIGH.into()), high)?;
     }
     core.store_at(segment, at(HEADER), held & !asked | asked)
+}
+
+/// Faults before the first byte is written, if an image of `components` cannot be.
+fn probe_image(core: &mut Core<'_>, segment: u8, offset: u64, components: u64) -> Exec {
+    let high = match components & AVX {
+        0 => 0,
+        _ => 16 * core.vector_registers() as u64,
+    };
+    let bytes = u64::from(YMM_HIGH) + high;
+    let linear = core.linear(Access::Write, segment, offset, bytes)?;
+    core.probe_write(linear, bytes, core.cpu.mode.user, segment)
 }
 
 fn store_vectors(core: &mut Core<'_>, op: &Op, offset: u64, vectors: &[u128]) -> Exec {

@@ -274,8 +274,16 @@ fn crossed<O: Crossed, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &O
     finish_packed::<U>(core, op, |env, lane| O::apply::<N>(env, a[lane], b[lane]))
 }
 
+/// Each number with the one `distance` places away.
+#[inline(always)]
+fn with_other<N: Number>(a: u128, distance: usize, mut f: impl FnMut(N, N) -> N) -> u128 {
+    let mut sum = |n: usize| f(N::lane(a, n), N::lane(a, n ^ distance)).in_lane(n);
+    (0..128 / N::BITS).fold(0, |all, n| all | sum(n))
+}
+
 /// DPxx: products of the numbers in bits 7:4, added pairwise, into the numbers in bits 3:0. Each
-/// step is an operation of its own: where one faults, the next does not begin.
+/// step is an operation of its own: where one faults, the next does not begin. All lanes add, each
+/// from where it stands, as Intel's processors do: with several NaNs it shows which comes first.
 fn dot_product<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
@@ -292,15 +300,20 @@ fn dot_product<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Ex
             }
         })
     })?;
-    for _ in 0..64 / N::BITS {
+    if N::BITS == 32 {
         terms = step::<U>(core, |env, lane| {
-            neighbours::<N>(terms[lane], terms[lane], |x, y| float::add(env, x, y))
+            with_other::<N>(terms[lane], 1, |own, other| float::add(env, other, own))
         })?;
     }
+    let distance = 64 / N::BITS;
+    terms = step::<U>(core, |env, lane| {
+        with_other::<N>(terms[lane], distance, |own, other| {
+            float::add(env, own, other)
+        })
+    })?;
     let result = each::<U>(|lane| {
-        let sum = N::lane(terms[lane], 0);
         let into = (0..128 / N::BITS).filter(|n| control >> n & 1 != 0);
-        into.fold(0, |result, n| result | sum.in_lane(n))
+        into.fold(0, |result, n| result | N::lane(terms[lane], n).in_lane(n))
     });
     U::set(core, op, result);
     Ok(())

@@ -10,6 +10,7 @@ use super::operand::{Place, Unit, by_form, by_unit, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
 use crate::cpu::fpu::soft::{Float32, Float64};
+use crate::cpu::mmu::Access;
 use crate::cpu::regs::RDI;
 use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::width::Width;
@@ -237,19 +238,18 @@ fn mmx_sign_mask(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// MASKMOVDQU and MASKMOVQ: the bytes of `value` whose mask byte has its top bit set.
+/// MASKMOVDQU and MASKMOVQ: the bytes of `value` whose mask byte has its top bit set. All bytes have
+/// to lie within the segment; pages are touched for those that are written, and before the first is.
 fn store_masked(core: &mut Core<'_>, op: &Op, value: u128, mask: u128, bytes: u64) -> Exec {
-    let base = core.cpu.regs.get(RDI);
-    let offset = match op.address_size() {
-        0 => base & 0xffff,
-        1 => base & 0xffff_ffff,
-        _ => base,
-    };
-    for n in 0..bytes {
-        if mask >> (8 * n + 7) & 1 != 0 {
-            let byte = (value >> (8 * n)) as u8;
-            core.store_at(op.segment(), offset.wrapping_add(n), byte)?;
-        }
+    let (start, addresses) = (core.cpu.regs.get(RDI), core.cpu.regs.get(op.address_mask));
+    core.linear(Access::Write, op.segment(), start & addresses, bytes)?;
+    let chosen = || (0..bytes).filter(|n| mask >> (8 * n + 7) & 1 != 0);
+    for n in chosen() {
+        core.open_at::<u8>(op.segment(), start.wrapping_add(n) & addresses)?;
+    }
+    for n in chosen() {
+        let byte = (value >> (8 * n)) as u8;
+        core.store_at(op.segment(), start.wrapping_add(n) & addresses, byte)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use cowbox::cpu::Stop;
 use cowbox::cpu::regs::{RAX, RCX, RDI, RSI};
 
-use super::bench::{Bench, CODE};
+use super::bench::{Bench, CODE, STACK};
 
 /// REP MOVSB; HLT.
 const REP_MOVSB: &[u8] = &[0xf3, 0xa4, 0xf4];
@@ -65,6 +65,36 @@ fn a_fault_within_a_repetition_leaves_what_was_done() {
     assert_eq!(bench.vector(), 13);
     assert_eq!(bench.reg(RCX), 96);
     assert_eq!(bench.reg(RDI), 0x2_0010);
+}
+
+#[test]
+fn a_fault_within_repeated_comparisons_brings_the_flags_back() {
+    // REPE SCASB over zeros, up to the limit of ES.
+    let mut bench = Bench::protected(&[0xf3, 0xae, 0xf4]);
+    let es = &mut bench.cpu.segments[usize::from(cowbox::cpu::segment::ES)];
+    *es = cowbox::cpu::Segment::new(es.selector, 0, 0x2_000f, es.attributes);
+    bench.cpu.regs.set(RDI, 0x2_0000);
+    bench.cpu.regs.set(RCX, 100);
+    bench.cpu.flags.set_cf(true);
+    assert_eq!(bench.vector(), 13);
+    assert_eq!(bench.reg(RCX), 84);
+    let (cf, zf) = (1, 1 << 6);
+    assert_eq!(bench.read32(STACK - 4) & (cf | zf), cf);
+}
+
+#[test]
+fn maskmovdqu_writes_nothing_if_a_byte_that_it_writes_cannot_be() {
+    // MASKMOVDQU XMM0, XMM1; HLT.
+    let mut bench = Bench::protected(&[0x66, 0x0f, 0xf7, 0xc1, 0xf4]);
+    bench.cpu.cr4 |= cowbox::cpu::cr4::OSFXSR;
+    let ds = &mut bench.cpu.segments[usize::from(cowbox::cpu::segment::DS)];
+    *ds = cowbox::cpu::Segment::new(ds.selector, 0, 0x2_0007, ds.attributes);
+    bench.cpu.refresh_mode();
+    bench.cpu.regs.set(RDI, 0x2_0000);
+    bench.cpu.sse.set(0, u128::MAX);
+    bench.cpu.sse.set(1, u128::MAX);
+    assert_eq!(bench.vector(), 13);
+    assert_eq!(bench.memory.read_array::<8>(0x2_0000), [0; 8]);
 }
 
 #[test]
