@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::flags;
 use super::mmu::Access;
 use super::mode::cr4;
 use super::{Core, Cpu};
@@ -180,6 +181,17 @@ impl Core<'_> {
             let hits = self.cpu.hits(mask, port.into(), size.bytes());
             self.report_later(hits);
         }
+    }
+
+    /// Enters into DR6 the traps of the last instruction and the breakpoints on the next one;
+    /// whether there are any.
+    pub(super) fn debug_exception_is_due(&mut self) -> bool {
+        let mut bits = self.cpu.breakpoints.take();
+        if self.cpu.breakpoints.on_instructions() && !self.cpu.flags.has(flags::RF) {
+            bits |= self.cpu.breakpoints_at(self.fetch_address());
+        }
+        self.cpu.dr[6] |= u64::from(bits);
+        bits != 0
     }
 
     /// Has the next instruction boundary report `bits` of DR6.

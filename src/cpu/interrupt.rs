@@ -298,6 +298,18 @@ impl Core<'_> {
         Ok(true)
     }
 
+    /// VIF and VIP are both set where they count: #GP before the next instruction (section
+    /// 20.3.3.5).
+    pub(super) fn virtual_interrupt_is_due(&self) -> bool {
+        let cpu = &self.cpu;
+        let counts = if cpu.is_v86() {
+            cpu.cr4 & cr4::VME != 0
+        } else {
+            cpu.cpl == 3 && cpu.cr4 & cr4::PVI != 0
+        };
+        counts && cpu.flags.iopl() < 3 && cpu.flags.has(flags::VIF) && cpu.flags.has(flags::VIP)
+    }
+
     /// The bit of the TSS's interrupt redirection map: set if INT `vector` goes to the
     /// monitor (section 20.3.1).
     fn is_intercepted(&mut self, vector: u8) -> Exec<bool> {

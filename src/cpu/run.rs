@@ -479,7 +479,7 @@ impl Core<'_> {
     }
 
     /// The linear address of the instruction pointer.
-    fn fetch_address(&self) -> u64 {
+    pub(super) fn fetch_address(&self) -> u64 {
         let mode = &self.cpu.mode;
         mode.code_base.wrapping_add(self.cpu.rip) & mode.linear_mask
     }
@@ -545,29 +545,6 @@ impl Core<'_> {
             self.cpu.flow.horizon = self.cpu.flow.deadline;
         }
         Ok(())
-    }
-
-    /// Enters into DR6 the traps of the last instruction and the breakpoints on the next one;
-    /// whether there are any.
-    fn debug_exception_is_due(&mut self) -> bool {
-        let mut bits = self.cpu.breakpoints.take();
-        if self.cpu.breakpoints.on_instructions() && !self.cpu.flags.has(flags::RF) {
-            bits |= self.cpu.breakpoints_at(self.fetch_address());
-        }
-        self.cpu.dr[6] |= u64::from(bits);
-        bits != 0
-    }
-
-    /// VIF and VIP are both set where they count: #GP before the next instruction (section
-    /// 20.3.3.5).
-    fn virtual_interrupt_is_due(&self) -> bool {
-        let cpu = &self.cpu;
-        let counts = if cpu.is_v86() {
-            cpu.cr4 & cr4::VME != 0
-        } else {
-            cpu.cpl == 3 && cpu.cr4 & cr4::PVI != 0
-        };
-        counts && cpu.flags.iopl() < 3 && cpu.flags.has(flags::VIF) && cpu.flags.has(flags::VIP)
     }
 
     /// Delivers the event that an instruction left, or says why the CPU stops.
