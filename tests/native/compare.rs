@@ -148,14 +148,9 @@ impl Comparison {
     }
 
     fn pointers(&self, a: &Registers, b: &Registers) -> Option<String> {
-        let fields = rules::compared_pointers(self.vendor, a);
-        let range = fields
-            .iter()
-            .find(|r| a.image[(*r).clone()] != b.image[(*r).clone()])?;
-        let [x, y] = [a, b].map(|r| r.image[range.clone()].to_vec());
-        Some(format!(
-            "x87 pointers at {range:?}: host {x:02x?} ours {y:02x?}"
-        ))
+        let range = rules::compared_pointers(self.vendor);
+        let [x, y] = [a, b].map(|r| &r.image[range.clone()]);
+        (x != y).then(|| format!("FIP: host {x:02x?} ours {y:02x?}"))
     }
 }
 

@@ -306,7 +306,9 @@ pub(crate) fn undefined_memory(
             Some((case.stack_linear(after) + 2, 2))
         }
         // Ten bytes are stored as eight and two, of which the second may fault.
-        Mnemonic::Fbstp if faults => Some((case.operand_linear(before), 8)),
+        Mnemonic::Fbstp | Mnemonic::Fstp if faults && i.memory_size().size() == 10 => {
+            Some((case.operand_linear(before), 8))
+        }
         _ => None,
     }
 }
@@ -324,14 +326,13 @@ pub(crate) fn transcendentals_agree(a: &Registers, b: &Registers) -> bool {
     close && x == y && same(image::CONTROL) && same(image::TAGS)
 }
 
-/// The fields for FOP, FIP and FDP that are compared.
-pub(crate) fn compared_pointers(
-    vendor: Vendor,
-    _host: &Registers,
-) -> &'static [std::ops::Range<usize>] {
+/// The field of FOP, FIP and FDP that is compared: FIP, where XSAVE writes it whether an exception
+/// waits or not. FOP and FDP are the last exception's on some processors (SDM volume 1, sections
+/// 8.1.8 and 8.1.9).
+pub(crate) fn compared_pointers(vendor: Vendor) -> std::ops::Range<usize> {
     match vendor {
-        Vendor::Intel => &[image::IP..image::DATA],
-        _ => &[],
+        Vendor::Intel => image::IP..image::DATA,
+        _ => 0..0,
     }
 }
 

@@ -103,8 +103,8 @@ impl Setting<'_> {
             }
             // XCR 1 is a feature of its own.
             M::Xgetbv => {
-                let mut last = || if self.random.one_in(32) { 2 } else { 0 };
-                *self.general(Register::RCX) = last();
+                let beyond = self.random.one_in(32);
+                *self.general(Register::RCX) = if beyond { 2 } else { 0 };
             }
             M::Cpuid => *self.general(Register::RAX) = self.random.below(16),
             _ => {}

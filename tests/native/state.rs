@@ -172,7 +172,7 @@ impl State {
             _ => raised & control & 0x3f,
         };
         let waits = u16::from(raised & !control & 0x3f != 0);
-        let status = raised | (random.next() as u16 & 0x7f40) | waits * 0x8080;
+        let status = raised | (random.next() as u16 & 0x7f40) | (waits * 0x8080);
         let tags = match random.below(4) {
             0 => random.next() as u8 | random.next() as u8,
             _ => 0xff,
@@ -191,7 +191,7 @@ impl State {
         let control = registers.word(image::CONTROL) | 0x18;
         let status = registers.word(image::STATUS);
         let waits = u16::from(status & !control & 0x3f != 0);
-        let status = status & 0x7f7f | waits * 0x8080;
+        let status = status & 0x7f7f | (waits * 0x8080);
         registers.set_part(image::CONTROL, control.to_le_bytes());
         registers.set_part(image::STATUS, status.to_le_bytes());
     }
