@@ -16,7 +16,7 @@ use super::fault::{Event, GP};
 use super::flags;
 use super::interrupt::Delivery;
 use super::mmu::Access;
-use super::mode::cr4;
+use super::mode::{CodeSize, cr4};
 use super::segment::CS;
 use super::{Core, Exec, Raised};
 use crate::bus::Tick;
@@ -277,7 +277,7 @@ impl Core<'_> {
         let watched = self.cpu.breakpoints.on_instructions();
         if watched || self.cpu.flow.horizon != self.cpu.flow.deadline {
             if self.attend(blocks).is_err() {
-                return self.deliver_event().map(|()| None);
+                return self.deliver_before();
             }
             if self.cpu.flow.halted {
                 return Err(Stop::Halted);
@@ -292,13 +292,11 @@ impl Core<'_> {
         }
         self.cpu.flow.departed = false;
         let Ok(id) = self.next_block(blocks) else {
-            // As if it had been the instruction: handlers that cannot be fetched take time too.
-            self.cpu.flow.pass(1);
-            return self.deliver_event().map(|()| None);
+            return self.deliver_before();
         };
         let block = blocks.get(id);
         let Ok(runnable) = self.runnable(block) else {
-            return self.deliver_event().map(|()| None);
+            return self.deliver_before();
         };
         if runnable == block.ops().len() && self.fits(block) {
             return Ok(Some(id));
@@ -313,6 +311,13 @@ impl Core<'_> {
             self.deliver_event()?;
         }
         Ok(None)
+    }
+
+    /// Delivers the event of an instruction that could not even begin. It takes a tick as
+    /// others do, so that time passes also where no handler can be fetched.
+    fn deliver_before(&mut self) -> Result<Option<BlockId>, Stop> {
+        self.cpu.flow.pass(1);
+        self.deliver_event().map(|()| None)
     }
 
     /// Runs the first instructions of a block; one, if something wants attention behind it.
@@ -342,7 +347,10 @@ impl Core<'_> {
     /// next breakpoint: at least one, or #GP(0).
     fn runnable(&mut self, block: &Block) -> Exec<usize> {
         let mode = &self.cpu.mode;
-        let room = (mode.ip_limit - self.cpu.rip).saturating_add(1);
+        let room = match mode.code {
+            CodeSize::Bits64 => u64::MAX,
+            _ => mode.ip_limit - self.cpu.rip + 1,
+        };
         let linear = self.fetch_address();
         let clear = self.cpu.next_breakpoint(linear);
         if block.bytes() <= room.min(clear) {
