@@ -61,13 +61,14 @@ impl Core<'_> {
     }
 }
 
-/// The image's offset, which must be a multiple of 64.
-fn image(core: &mut Core<'_>, op: &Op) -> Exec<u64> {
+/// The image's offset, within its segment and then a multiple of 64.
+fn image(core: &mut Core<'_>, op: &Op, access: Access) -> Exec<u64> {
     core.require_xsave()?;
     if core.cpu.cr0 & cr0::TS != 0 {
         return Err(core.fault(NM));
     }
     let offset = core.effective_address(op);
+    core.linear(access, op.segment(), offset, 1)?;
     let base = core.cpu.segment(op.segment()).base;
     if base.wrapping_add(offset) & 63 != 0 {
         return Err(core.fault_with(GP, 0));
@@ -83,7 +84,7 @@ fn pointers(op: &Op) -> Pointers {
 }
 
 fn xsave(core: &mut Core<'_>, op: &Op) -> Exec {
-    let offset = image(core, op)?;
+    let offset = image(core, op, Access::Write)?;
     let asked = mask(core) & core.cpu.sse.xcr0;
     let segment = op.segment();
     let at = |place: u64| offset.wrapping_add(place);
@@ -145,7 +146,7 @@ fn load_vectors(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<[u128; 16]> {
 
 /// Everything is read and checked before a register changes.
 fn xrstor(core: &mut Core<'_>, op: &Op) -> Exec {
-    let offset = image(core, op)?;
+    let offset = image(core, op, Access::Read)?;
     let asked = mask(core) & core.cpu.sse.xcr0;
     let segment = op.segment();
     let at = |place: u64| offset.wrapping_add(place);
