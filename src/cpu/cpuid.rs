@@ -2,28 +2,23 @@
 //! volume 2, CPUID).
 //!
 //! It is an AMD processor of family 0Fh, as the first with 64 bits were: no guest expects
-//! speculation to be tamed there, nor a topology beyond one core. One table holds the claims:
-//! the feature bit, and the encodings that come with it. An encoding without a claim raises
-//! #UD, as on a processor that does not know it.
+//! speculation to be tamed there, nor a topology beyond one core. One table holds the claims: for
+//! each model what it adds to those before it, as feature bits and the encodings that come with
+//! them. An encoding without a claim raises #UD, as on a processor that does not know it.
 
 use iced_x86::{CpuidFeature, Instruction};
 
-use super::Core;
 use super::fpu::xsave::{COMPONENTS, YMM_HIGH, image_size};
 use super::mmu::PHYSICAL_BITS;
 use super::mode::cr4;
-
-/// Family 0Fh, model 6Bh, stepping 1: leaf 1 EAX, and EDX after reset.
-pub const SIGNATURE: u32 = 0x0006_0fb1;
+use super::{Core, Model};
 
 const VENDOR: &[u8; 12] = b"AuthenticAMD";
 const HYPERVISOR: &[u8; 12] = b"CowboxCowbox";
 const BRAND: &[u8; 48] =
     b"Cowbox Virtual CPU\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-const LAST_BASIC: u32 = 0xd;
 const LAST_HYPERVISOR: u32 = 0x4000_0000;
-const LAST_EXTENDED: u32 = 0x8000_0008;
 
 /// In leaf 1 EDX: the local APIC, shown while IA32_APIC_BASE enables it.
 const APIC: u32 = 1 << 9;
@@ -70,99 +65,149 @@ const fn claim(word: Word, bit: u32, encodings: &'static [CpuidFeature]) -> Clai
 
 use CpuidFeature as F;
 
-const CLAIMS: &[Claim] = &[
-    claim(Word::Implied, 0, &[F::INTEL8086, F::INTEL186, F::INTEL286]),
-    claim(Word::Implied, 0, &[F::INTEL386, F::INTEL486, F::CPUID]),
-    claim(Word::Implied, 0, &[F::RDPMC, F::PAUSE, F::MULTIBYTENOP]),
-    claim(Word::Both, 0, &[F::FPU, F::FPU287, F::FPU387]),
-    // Virtual-8086 extensions, debugging extensions, 4 MiB pages.
-    claim(Word::Both, 1, &[]),
-    claim(Word::Both, 2, &[]),
-    claim(Word::Both, 3, &[]),
-    claim(Word::Both, 4, &[F::TSC]),
-    claim(Word::Both, 5, &[F::MSR]),
-    // PAE, machine check exception.
-    claim(Word::Both, 6, &[]),
-    claim(Word::Both, 7, &[]),
-    claim(Word::Both, 8, &[F::CX8]),
-    // The local APIC.
-    claim(Word::Both, 9, &[]),
-    claim(Word::Edx1, 11, &[F::SEP]),
-    // MTRRs, global pages.
-    claim(Word::Both, 12, &[]),
-    claim(Word::Both, 13, &[]),
-    claim(Word::Both, 15, &[F::CMOV]),
-    // PAT, PSE-36.
-    claim(Word::Both, 16, &[]),
-    claim(Word::Both, 17, &[]),
-    claim(Word::Edx1, 19, &[F::CLFSH]),
-    claim(Word::Both, 23, &[F::MMX]),
-    claim(Word::Both, 24, &[F::FXSR]),
-    claim(Word::Edx1, 25, &[F::SSE]),
-    claim(Word::Edx1, 26, &[F::SSE2]),
-    claim(Word::Ecx1, 0, &[F::SSE3]),
-    claim(Word::Ecx1, 1, &[F::PCLMULQDQ]),
-    claim(Word::Ecx1, 9, &[F::SSSE3]),
-    claim(Word::Ecx1, 12, &[F::FMA]),
-    claim(Word::Ecx1, 13, &[F::CMPXCHG16B]),
-    // Process-context identifiers.
-    claim(Word::Ecx1, 17, &[]),
-    claim(Word::Ecx1, 19, &[F::SSE4_1]),
-    claim(Word::Ecx1, 20, &[F::SSE4_2]),
-    claim(Word::Ecx1, 22, &[F::MOVBE]),
-    claim(Word::Ecx1, 23, &[F::POPCNT]),
-    claim(Word::Ecx1, 25, &[F::AES]),
-    claim(Word::Ecx1, 26, &[F::XSAVE]),
-    claim(Word::Ecx1, 28, &[F::AVX]),
-    claim(Word::Ecx1, 29, &[F::F16C]),
-    // A hypervisor is present: time and devices are not those of hardware.
-    claim(Word::Ecx1, 31, &[]),
-    claim(Word::Ebx7, 0, &[F::FSGSBASE]),
-    claim(Word::Ebx7, 3, &[F::BMI1]),
-    claim(Word::Ebx7, 5, &[F::AVX2]),
-    // Supervisor-mode execution prevention.
-    claim(Word::Ebx7, 7, &[]),
-    claim(Word::Ebx7, 8, &[F::BMI2]),
-    claim(Word::Ebx7, 10, &[F::INVPCID]),
-    claim(Word::Ebx7, 19, &[F::ADX]),
-    claim(Word::Ebx7, 20, &[F::SMAP]),
-    claim(Word::Ebx7, 29, &[F::SHA]),
-    // User-mode instruction prevention.
-    claim(Word::Ecx7, 2, &[]),
-    claim(Word::XsaveEax, 0, &[F::XSAVEOPT]),
-    claim(Word::EdxExtended, 11, &[F::SYSCALL]),
-    // No-execute, AMD's extensions of MMX (which SSE has too), 1 GiB pages.
-    claim(Word::EdxExtended, 20, &[]),
-    claim(Word::EdxExtended, 22, &[]),
-    claim(Word::EdxExtended, 26, &[]),
-    claim(Word::EdxExtended, 27, &[F::RDTSCP]),
-    claim(Word::EdxExtended, 29, &[F::X64]),
-    // LAHF and SAHF in 64-bit mode, LZCNT, PREFETCHW.
-    claim(Word::EcxExtended, 0, &[]),
-    claim(Word::EcxExtended, 5, &[F::LZCNT]),
-    claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
+/// What each model has that those before it have not.
+const CLAIMS: &[(Model, &[Claim])] = &[
+    (
+        Model::I8086,
+        // F3h before NOP means nothing there.
+        &[claim(Word::Implied, 0, &[F::INTEL8086, F::PAUSE])],
+    ),
+    (
+        Model::I286,
+        &[claim(Word::Implied, 0, &[F::INTEL186, F::INTEL286])],
+    ),
+    (
+        Model::I386,
+        &[
+            claim(Word::Implied, 0, &[F::INTEL386]),
+            claim(Word::Both, 0, &[F::FPU, F::FPU287, F::FPU387]),
+        ],
+    ),
+    (Model::I486, &[claim(Word::Implied, 0, &[F::INTEL486])]),
+    (
+        Model::Pentium,
+        &[
+            claim(Word::Implied, 0, &[F::CPUID]),
+            // Virtual-8086 extensions, debugging extensions, 4 MiB pages.
+            claim(Word::Both, 1, &[]),
+            claim(Word::Both, 2, &[]),
+            claim(Word::Both, 3, &[]),
+            claim(Word::Both, 4, &[F::TSC]),
+            claim(Word::Both, 5, &[F::MSR]),
+            // Machine check exception.
+            claim(Word::Both, 7, &[]),
+            claim(Word::Both, 8, &[F::CX8]),
+            // The local APIC.
+            claim(Word::Both, 9, &[]),
+        ],
+    ),
+    (
+        Model::Core2,
+        &[
+            claim(Word::Implied, 0, &[F::RDPMC, F::MULTIBYTENOP]),
+            // PAE.
+            claim(Word::Both, 6, &[]),
+            claim(Word::Edx1, 11, &[F::SEP]),
+            // MTRRs, global pages.
+            claim(Word::Both, 12, &[]),
+            claim(Word::Both, 13, &[]),
+            claim(Word::Both, 15, &[F::CMOV]),
+            // PAT, PSE-36.
+            claim(Word::Both, 16, &[]),
+            claim(Word::Both, 17, &[]),
+            claim(Word::Edx1, 19, &[F::CLFSH]),
+            claim(Word::Both, 23, &[F::MMX]),
+            claim(Word::Both, 24, &[F::FXSR]),
+            claim(Word::Edx1, 25, &[F::SSE]),
+            claim(Word::Edx1, 26, &[F::SSE2]),
+            claim(Word::Ecx1, 0, &[F::SSE3]),
+            claim(Word::Ecx1, 9, &[F::SSSE3]),
+            claim(Word::Ecx1, 13, &[F::CMPXCHG16B]),
+            // A hypervisor is present: time and devices are not those of hardware.
+            claim(Word::Ecx1, 31, &[]),
+            claim(Word::EdxExtended, 11, &[F::SYSCALL]),
+            // No-execute, AMD's extensions of MMX (which SSE has too).
+            claim(Word::EdxExtended, 20, &[]),
+            claim(Word::EdxExtended, 22, &[]),
+            claim(Word::EdxExtended, 29, &[F::X64]),
+            // LAHF and SAHF in 64-bit mode.
+            claim(Word::EcxExtended, 0, &[]),
+        ],
+    ),
+    (
+        Model::X86_64V2,
+        &[
+            claim(Word::Ecx1, 19, &[F::SSE4_1]),
+            claim(Word::Ecx1, 20, &[F::SSE4_2]),
+            claim(Word::Ecx1, 23, &[F::POPCNT]),
+        ],
+    ),
+    (
+        Model::X86_64V3,
+        &[
+            claim(Word::Ecx1, 1, &[F::PCLMULQDQ]),
+            claim(Word::Ecx1, 12, &[F::FMA]),
+            // Process-context identifiers.
+            claim(Word::Ecx1, 17, &[]),
+            claim(Word::Ecx1, 22, &[F::MOVBE]),
+            claim(Word::Ecx1, 25, &[F::AES]),
+            claim(Word::Ecx1, 26, &[F::XSAVE]),
+            claim(Word::Ecx1, 28, &[F::AVX]),
+            claim(Word::Ecx1, 29, &[F::F16C]),
+            claim(Word::Ecx1, 30, &[F::RDRAND]),
+            claim(Word::Ebx7, 0, &[F::FSGSBASE]),
+            claim(Word::Ebx7, 3, &[F::BMI1]),
+            claim(Word::Ebx7, 5, &[F::AVX2]),
+            // Supervisor-mode execution prevention.
+            claim(Word::Ebx7, 7, &[]),
+            claim(Word::Ebx7, 8, &[F::BMI2]),
+            claim(Word::Ebx7, 10, &[F::INVPCID]),
+            claim(Word::Ebx7, 18, &[F::RDSEED]),
+            claim(Word::Ebx7, 19, &[F::ADX]),
+            claim(Word::Ebx7, 20, &[F::SMAP]),
+            claim(Word::Ebx7, 29, &[F::SHA]),
+            // User-mode instruction prevention.
+            claim(Word::Ecx7, 2, &[]),
+            claim(Word::XsaveEax, 0, &[F::XSAVEOPT]),
+            // 1 GiB pages.
+            claim(Word::EdxExtended, 26, &[]),
+            claim(Word::EdxExtended, 27, &[F::RDTSCP]),
+            // LZCNT, PREFETCHW.
+            claim(Word::EcxExtended, 5, &[F::LZCNT]),
+            claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
+        ],
+    ),
 ];
 
-/// The feature bits of `word`.
-fn features(word: Word) -> u32 {
-    let shown = |claim: &&Claim| match (word, claim.word) {
-        (_, Word::Implied) => false,
-        (Word::Edx1 | Word::EdxExtended, Word::Both) => true,
-        (asked, holds) => asked == holds,
-    };
-    CLAIMS
-        .iter()
-        .filter(shown)
-        .fold(0, |bits, claim| bits | 1 << claim.bit)
-}
+impl Model {
+    /// What it claims.
+    fn claims(self) -> impl Iterator<Item = &'static Claim> {
+        let added = CLAIMS.iter().filter(move |(since, _)| *since <= self);
+        added.flat_map(|(_, claims)| *claims)
+    }
 
-/// Whether this processor has the features that an encoding needs.
-pub fn claims(instruction: &Instruction) -> bool {
-    let has = |feature| {
-        let mut claimed = CLAIMS.iter().flat_map(|claim| claim.encodings);
-        claimed.any(|&f| f == feature)
-    };
-    instruction.cpuid_features().iter().all(|&f| has(f))
+    /// The feature bits of `word`.
+    fn features(self, word: Word) -> u32 {
+        let shown = |claim: &&Claim| match (word, claim.word) {
+            (_, Word::Implied) => false,
+            (Word::Edx1 | Word::EdxExtended, Word::Both) => true,
+            (asked, holds) => asked == holds,
+        };
+        let shown = self.claims().filter(shown);
+        shown.fold(0, |bits, claim| bits | 1 << claim.bit)
+    }
+
+    /// Whether it has a feature.
+    pub fn has_feature(self, feature: CpuidFeature) -> bool {
+        let mut encodings = self.claims().flat_map(|claim| claim.encodings);
+        encodings.any(|&f| f == feature)
+    }
+
+    /// Whether it has the features that an encoding needs.
+    pub fn has(self, instruction: &Instruction) -> bool {
+        let mut needed = instruction.cpuid_features().iter();
+        needed.all(|&feature| self.has_feature(feature))
+    }
 }
 
 /// Four registers from twelve characters, in the order that EBX, EDX, ECX hold them.
@@ -190,7 +235,7 @@ impl Core<'_> {
         let largest = image_size(COMPONENTS);
         match subleaf {
             0 => [COMPONENTS as u32, image_size(self.cpu.sse.xcr0), largest, 0],
-            1 => [features(Word::XsaveEax), 0, 0, 0],
+            1 => [self.cpu.model.features(Word::XsaveEax), 0, 0, 0],
             2 => [largest - YMM_HIGH, YMM_HIGH, 0, 0],
             _ => [0; 4],
         }
@@ -198,31 +243,36 @@ impl Core<'_> {
 
     /// EAX, EBX, ECX and EDX of a leaf. Leaves that do not exist are zero.
     pub(super) fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        let model = self.cpu.model;
+        let (last_basic, last_extended) = model.traits().last_leaves;
+        let signature = model.traits().signature;
         let apic = if self.bus.apic_base() & APIC_ENABLED != 0 {
             u32::MAX
         } else {
             !APIC
         };
         match leaf {
-            0 => vendor(LAST_BASIC, VENDOR),
+            0 => vendor(last_basic, VENDOR),
+            0x8000_0000.. if leaf > last_extended => [0; 4],
+            _ if leaf < LAST_HYPERVISOR && leaf > last_basic => [0; 4],
             // Local APIC 0, one logical processor, CLFLUSH of 64 bytes.
             1 => [
-                SIGNATURE,
+                signature,
                 0x0001_0800,
-                features(Word::Ecx1) | self.shown_osxsave(),
-                features(Word::Edx1) & apic,
+                model.features(Word::Ecx1) | self.shown_osxsave(),
+                model.features(Word::Edx1) & apic,
             ],
             // The local APIC's timer runs always.
             6 => [1 << 2, 0, 0, 0],
-            7 if subleaf == 0 => [0, features(Word::Ebx7), features(Word::Ecx7), 0],
+            7 if subleaf == 0 => [0, model.features(Word::Ebx7), model.features(Word::Ecx7), 0],
             0xd => self.xsave_leaf(subleaf),
-            0x4000_0000 => vendor(LAST_HYPERVISOR, HYPERVISOR),
-            0x8000_0000 => vendor(LAST_EXTENDED, VENDOR),
+            LAST_HYPERVISOR if model >= Model::Core2 => vendor(LAST_HYPERVISOR, HYPERVISOR),
+            0x8000_0000 => vendor(last_extended, VENDOR),
             0x8000_0001 => [
-                SIGNATURE,
+                signature,
                 0,
-                features(Word::EcxExtended),
-                features(Word::EdxExtended) & apic,
+                model.features(Word::EcxExtended),
+                model.features(Word::EdxExtended) & apic,
             ],
             0x8000_0002..=0x8000_0004 => {
                 let at = (leaf - 0x8000_0002) as usize * 16;
@@ -246,8 +296,9 @@ mod tests {
 
     #[test]
     fn feature_bits_are_those_of_the_baseline_and_mirrored_where_amd_mirrors_them() {
-        let leaf_1 = features(Word::Edx1);
-        let extended = features(Word::EdxExtended);
+        let model = Model::default();
+        let leaf_1 = model.features(Word::Edx1);
+        let extended = model.features(Word::EdxExtended);
         // What the x86-64 ABI's baseline needs: FPU, TSC, MSR, PAE, CX8, CMOV, MMX to SSE2.
         let baseline = 1 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 15 | 7 << 23 | 1 << 26;
         assert_eq!(leaf_1 & baseline, baseline);

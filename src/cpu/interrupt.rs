@@ -238,7 +238,8 @@ impl Core<'_> {
         }
         let at = self.cpu.idtr.base.wrapping_add(entry);
         let target: u32 = self.read_system(at)?;
-        self.push_real_frame(self.cpu.flags.bits() as u16)?;
+        let image = self.cpu.flags.bits() | self.cpu.model.traits().fixed_flags;
+        self.push_real_frame(image as u16)?;
         self.cpu
             .flags
             .assign(flags::IF | flags::TF | flags::AC | flags::RF, false);

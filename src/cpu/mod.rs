@@ -28,7 +28,9 @@ mod interrupt;
 )]
 pub mod mmu;
 mod mode;
+pub mod model;
 pub mod msr;
+mod random;
 pub mod regs;
 mod run;
 pub mod segment;
@@ -50,6 +52,8 @@ pub use fault::{Event, Exec, Raised};
 pub use flags::Flags;
 pub use interrupt::{Delivery, Incident, Incidents};
 pub use mode::{CodeSize, DataSegments, cr0, cr4, efer};
+pub use model::Model;
+pub use random::RandomStream;
 pub use regs::Registers;
 pub use run::Stop;
 pub use segment::{Segment, TableRegister};
@@ -107,6 +111,10 @@ pub struct Cpu {
     pub event: Event,
     /// The last exceptions, for the report of a shutdown.
     pub incidents: Incidents,
+    /// Which processor this is.
+    pub model: Model,
+    /// Where RDRAND and RDSEED draw from.
+    pub random: RandomStream,
 }
 
 /// A CPU at work.
@@ -126,12 +134,18 @@ impl Default for Cpu {
 }
 
 impl Cpu {
-    /// The state after power-up or RESET (Intel SDM volume 3, table 10-1): real mode, the
-    /// first instruction at FFFFFFF0h.
+    /// The newest model after power-up or RESET.
     pub fn at_reset() -> Self {
+        Self::new(Model::default())
+    }
+
+    /// The state after power-up or RESET (Intel SDM volume 3, table 10-1): real mode, the
+    /// first instruction 16 bytes below the end of the address space.
+    pub fn new(model: Model) -> Self {
+        let traits = model.traits();
         let mut segments = [Segment::real(0); 8];
         segments[usize::from(segment::CS)] =
-            Segment::new(0xf000, 0xffff_0000, 0xffff, segment::Attributes(0x9b));
+            Segment::new(0xf000, traits.reset_base, 0xffff, segment::Attributes(0x9b));
         segments[usize::from(segment::FLAT)] = Segment::flat(0, 0);
         segments[usize::from(segment::FLAT_STACK)] = Segment::flat(0, 0);
         let mut cpu = Self {
@@ -149,7 +163,7 @@ impl Cpu {
                 base: 0,
                 limit: 0xffff,
             },
-            cr0: cr0::CD | cr0::NW | cr0::ET,
+            cr0: (cr0::CD | cr0::NW | cr0::ET) & traits.cr0,
             cr2: 0,
             cr3: 0,
             cr4: 0,
@@ -164,17 +178,20 @@ impl Cpu {
             flow: run::Flow::default(),
             event: Event::Shutdown,
             incidents: Incidents::default(),
+            model,
+            random: RandomStream::default(),
         };
-        cpu.regs.set(regs::RDX, u64::from(cpuid::SIGNATURE));
+        cpu.regs.set(regs::RDX, u64::from(traits.signature));
         cpu.refresh_mode();
         cpu
     }
 
-    /// RESET: everything as after power-up, but time goes on.
+    /// RESET: everything as after power-up, but time and randomness go on.
     pub fn reset(&mut self) {
-        let now = self.flow.end;
-        *self = Self::at_reset();
+        let (now, random) = (self.flow.end, std::mem::take(&mut self.random));
+        *self = Self::new(self.model);
         self.flow.end = now;
+        self.random = random;
     }
 
     /// A segment register by its index.

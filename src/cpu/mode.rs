@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cpu;
 use super::flags;
+use super::model::SegmentEnd;
 use super::segment::{CS, DS, ES, FLAT_STACK, FS, GS, SS, Segment};
 
 /// Bits of CR0.
@@ -137,6 +138,8 @@ pub struct Mode {
     pub stack_segment: u8,
     /// 1 at CPL 3, else 0: which set of translations applies.
     pub user: u8,
+    /// The flags that the model lets programs change.
+    pub writable_flags: u32,
 }
 
 impl Cpu {
@@ -180,12 +183,17 @@ impl Cpu {
         let big_stack = self.segment(SS).attributes.big();
         let data = self.data_segments(code);
         let before = self.mode.clone();
+        let traits = self.model.traits();
         self.mode = Mode {
             code,
             data,
             code_base: self.segment(CS).base,
-            linear_mask: if wide { u64::MAX } else { 0xffff_ffff },
-            ip_mask: if wide { u64::MAX } else { 0xffff_ffff },
+            linear_mask: if wide { u64::MAX } else { traits.linear_mask },
+            ip_mask: match (wide, traits.segment_end) {
+                (true, _) => u64::MAX,
+                (false, SegmentEnd::Wraps) => 0xffff,
+                (false, SegmentEnd::Faults) => 0xffff_ffff,
+            },
             ip_limit: if wide {
                 u64::MAX
             } else {
@@ -201,6 +209,11 @@ impl Cpu {
                 DataSegments::Bounded => SS,
             },
             user: u8::from(self.cpl == 3),
+            writable_flags: if self.is_real() {
+                traits.real_mode_flags
+            } else {
+                traits.flags
+            },
         };
         self.tlb.set_user(self.mode.user);
         if before != self.mode {

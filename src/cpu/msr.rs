@@ -10,7 +10,7 @@ use super::fault::GP;
 use super::mmu::PHYSICAL_BITS;
 use super::mode::{cr0, efer};
 use super::segment::{FS, GS};
-use super::{Core, Cpu, Exec};
+use super::{Core, Cpu, Exec, Model};
 use crate::bus::Tick;
 
 /// The registers behind RDMSR and WRMSR that the CPU itself keeps.
@@ -173,8 +173,17 @@ fn are_memory_types(value: u64, uncached_minus: bool) -> bool {
 }
 
 impl Core<'_> {
+    /// #GP(0) for the registers that a Pentium does not have.
+    fn check_msr(&mut self, number: u32) -> Exec {
+        if self.cpu.model >= Model::Core2 || matches!(number, TSC | APIC_BASE) {
+            return Ok(());
+        }
+        Err(self.fault_with(GP, 0))
+    }
+
     /// RDMSR.
     pub(super) fn read_msr(&mut self, number: u32) -> Exec<u64> {
+        self.check_msr(number)?;
         let cpu = &mut *self.cpu;
         let value = match number {
             TSC => cpu.time_stamp(),
@@ -194,6 +203,7 @@ impl Core<'_> {
 
     /// WRMSR.
     pub(super) fn write_msr(&mut self, number: u32, value: u64) -> Exec {
+        self.check_msr(number)?;
         if !is_valid(number, value) {
             return Err(self.fault_with(GP, 0));
         }

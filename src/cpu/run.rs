@@ -16,7 +16,7 @@ use super::fault::{Event, GP};
 use super::flags;
 use super::interrupt::Delivery;
 use super::mmu::Access;
-use super::mode::{CodeSize, cr4};
+use super::mode::cr4;
 use super::segment::CS;
 use super::{Core, Exec, Raised};
 use crate::bus::Tick;
@@ -295,9 +295,7 @@ impl Core<'_> {
             return self.deliver_before();
         };
         let block = blocks.get(id);
-        let Ok(runnable) = self.runnable(block) else {
-            return self.deliver_before();
-        };
+        let runnable = self.runnable(block);
         if runnable == block.ops().len() && self.fits(block) {
             return Ok(Some(id));
         }
@@ -343,25 +341,14 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// How many instructions of a block lie within the code segment's limit, and before the
-    /// next breakpoint: at least one, or #GP(0).
-    fn runnable(&mut self, block: &Block) -> Exec<usize> {
-        let mode = &self.cpu.mode;
-        let room = match mode.code {
-            CodeSize::Bits64 => u64::MAX,
-            _ => mode.ip_limit - self.cpu.rip + 1,
-        };
-        let linear = self.fetch_address();
-        let clear = self.cpu.next_breakpoint(linear);
-        if block.bytes() <= room.min(clear) {
-            return Ok(block.ops().len());
+    /// How many instructions of a block lie before the next breakpoint: at least one.
+    fn runnable(&self, block: &Block) -> usize {
+        let clear = self.cpu.next_breakpoint(self.fetch_address());
+        if block.bytes() <= clear {
+            return block.ops().len();
         }
-        let within = |op: &&Op| u64::from(op.next) <= room;
-        let ops = block.ops().iter().take_while(within);
-        match ops.take_while(|op| op.start() < clear).count() {
-            0 => Err(self.fault_with(GP, 0)),
-            runnable => Ok(runnable),
-        }
+        let before = block.ops().iter().take_while(|op| op.start() < clear);
+        before.count().max(1)
     }
 
     /// A relative branch to beyond the code segment's limit faults itself. `ops` ran last.

@@ -7,7 +7,7 @@ use super::fault::{SS as STACK_FAULT, TS};
 use super::regs::RSP;
 use super::segment::{FLAT_STACK, SS, Segment};
 use super::width::Width;
-use super::{Core, Exec};
+use super::{Core, Cpu, Exec};
 
 /// A stack with its own pointer, which nobody sees until [`Core::switch_stack`].
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +73,15 @@ impl Stack {
     pub(super) fn push<W: Width>(&mut self, core: &mut Core<'_>, value: W) -> Exec {
         let pointer = self.pointer.wrapping_sub(W::BYTES);
         let offset = pointer & self.mask;
+        if core.wraps(offset, W::BYTES) {
+            core.store_at(SS, offset, value)?;
+            self.pointer = pointer;
+            return Ok(());
+        }
         let in_bounds = offset.wrapping_add(W::BYTES) <= self.segment.write_end()
             || (self.segment.attributes.is_writable() && self.segment.covers(offset, W::BYTES));
         if !in_bounds {
-            return Err(core.selector_fault(STACK_FAULT, self.error));
+            return Err(core.selector_fault(core.cpu.stack_fault(), self.error));
         }
         let linear = self.segment.base.wrapping_add(offset) & self.linear_mask;
         core.write_linear(self.user, linear, FLAT_STACK, value)?;
@@ -90,6 +95,16 @@ impl Stack {
             2 => self.push(core, u16::truncate(value)),
             4 => self.push(core, u32::truncate(value)),
             _ => self.push(core, value),
+        }
+    }
+}
+
+impl Cpu {
+    /// The exception of an access past the end of the stack segment.
+    pub(super) fn stack_fault(&self) -> u8 {
+        match self.is_real() {
+            true => self.model.traits().real_mode_stack_fault,
+            false => STACK_FAULT,
         }
     }
 }

@@ -198,7 +198,8 @@ impl Core<'_> {
         } else {
             0
         };
-        self.cpu.flags.set_bits(image.flags | nested);
+        let image_flags = image.flags & self.cpu.mode.writable_flags;
+        self.cpu.flags.set_bits(image_flags | nested);
         self.after_access_control();
         for (register, value) in (RAX..).zip(image.registers) {
             self.cpu.regs.set(register, value);

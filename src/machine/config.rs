@@ -8,9 +8,10 @@ use super::board::{
     VGA_BIOS_BYTES,
 };
 use super::{Event, Machine};
+use crate::cpu::Model;
 use crate::devices::cmos::UnixSeconds;
 use crate::disk::Disk;
-use crate::firmware::{BIOS, BootDevice, VGA_BIOS};
+use crate::firmware::{BIOS, BootDevice, Seed, VGA_BIOS};
 use crate::image::Image;
 use crate::memory::MemoryError;
 
@@ -47,6 +48,10 @@ pub struct DiskConfig {
 
 /// A machine to be.
 pub struct MachineConfig {
+    /// The CPU.
+    pub cpu: Model,
+    /// What the CPU's random numbers follow from.
+    pub seed: Seed,
     /// Bytes of RAM, from 2 MiB to 512 GiB.
     pub memory: u64,
     /// The system BIOS in place of ours.
@@ -68,6 +73,8 @@ pub struct MachineConfig {
 pub enum ConfigError {
     /// Less or more memory than a machine can have, in bytes.
     MemorySize(u64),
+    /// Our BIOS needs a 386, and this is less.
+    OldCpu(Model),
     /// The host has no such memory.
     Memory(MemoryError),
     /// A ROM image is larger than its place.
@@ -98,6 +105,10 @@ impl fmt::Display for ConfigError {
                 LEAST_MEMORY >> 20,
                 MOST_MEMORY >> 30
             ),
+            Self::OldCpu(model) => write!(
+                f,
+                "the built-in BIOS needs a 386 or newer: with --cpu {model} give one with --bios"
+            ),
             Self::Memory(error) => error.fmt(f),
             Self::RomSize {
                 option,
@@ -123,6 +134,8 @@ impl MachineConfig {
     /// A machine with `memory` bytes, our firmware, and no disk.
     pub fn new(memory: u64, date: UnixSeconds) -> Self {
         Self {
+            cpu: Model::default(),
+            seed: Seed::default(),
             memory,
             bios: None,
             vga_bios: None,
@@ -138,14 +151,17 @@ impl MachineConfig {
         if !(LEAST_MEMORY..=MOST_MEMORY).contains(&self.memory) {
             return Err(ConfigError::MemorySize(self.memory));
         }
+        let runs_ours = self.cpu >= Model::I386;
+        if !runs_ours && self.bios.is_none() {
+            return Err(ConfigError::OldCpu(self.cpu));
+        }
+        let vga_bios = self.vga_bios.as_deref();
         let roms = Roms {
             bios: rom("--bios", self.bios.as_deref(), BIOS, BIOS_BYTES)?,
-            vga_bios: rom(
-                "--vga-bios",
-                self.vga_bios.as_deref(),
-                VGA_BIOS,
-                VGA_BIOS_BYTES,
-            )?,
+            vga_bios: match runs_ours || vga_bios.is_some() {
+                true => rom("--vga-bios", vga_bios, VGA_BIOS, VGA_BIOS_BYTES)?,
+                false => &[],
+            },
         };
         let (drives, boot_order) = place(self.disks)?;
         let board = BoardConfig {
@@ -155,6 +171,7 @@ impl MachineConfig {
             ..BoardConfig::new(self.memory, self.date)
         };
         let mut machine = Machine::new(board, roms, drives).map_err(ConfigError::Memory)?;
+        machine.plug_in(self.cpu, self.seed);
         machine.feed(Event::Date(self.date));
         Ok(machine)
     }

@@ -20,7 +20,7 @@ mod state;
 
 use crate::bus::NEVER;
 pub use crate::bus::{TICKS_PER_SECOND, Tick};
-use crate::cpu::{BlockCache, Bus, Core, Cpu, Stop};
+use crate::cpu::{BlockCache, Bus, Core, Cpu, Model, RandomStream, Stop};
 use crate::devices::BoardRequest;
 pub use crate::devices::ps2::Key;
 pub use crate::devices::vga::{Cell, Frame, Screen, TextScreen};
@@ -101,6 +101,12 @@ impl Machine {
             last_reset: None,
             idle: 0,
         })
+    }
+
+    /// Puts another CPU into the socket, after RESET; its random numbers follow from `seed`.
+    pub fn plug_in(&mut self, model: Model, seed: Seed) {
+        self.cpu = Cpu::new(model);
+        self.cpu.random = RandomStream::new(seed.bytes("rdrand"));
     }
 
     /// Says what happens when the guest resets the machine.

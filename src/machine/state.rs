@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 
 use super::Machine;
 use super::inlet::Inlet;
-use crate::cpu::{BlockCache, Cpu};
+use crate::cpu::{BlockCache, Cpu, Model};
 use crate::memory::{ArenaOffset, Memory, PAGE_SIZE};
 
 /// What a saved machine begins with; the number is raised when the layout changes.
-const MAGIC: &[u8; 16] = b"cowbox state   2";
+const MAGIC: &[u8; 16] = b"cowbox state   3";
 
 const ZERO_PAGE: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
 
@@ -34,6 +34,13 @@ pub enum StateError {
         /// In bytes.
         here: u64,
     },
+    /// The machine has another CPU model than the saved one.
+    OtherCpu {
+        /// The saved machine's.
+        saved: Model,
+        /// This machine's.
+        here: Model,
+    },
 }
 
 impl fmt::Display for StateError {
@@ -45,6 +52,10 @@ impl fmt::Display for StateError {
                 f,
                 "the saved machine has {saved} bytes of memory and ROM, this one {here}; \
                  start it with the same -m and firmware"
+            ),
+            Self::OtherCpu { saved, here } => write!(
+                f,
+                "the saved machine has the CPU {saved}, this one {here}; start it with --cpu {saved}"
             ),
         }
     }
@@ -112,6 +123,12 @@ impl Machine {
                 here,
             });
         }
+        if saved.cpu.model != self.cpu.model {
+            return Err(StateError::OtherCpu {
+                saved: saved.cpu.model,
+                here: self.cpu.model,
+            });
+        }
         self.board.restore(&saved.board).map_err(damaged)?;
         self.replace_memory(&saved.pages);
         self.board.lay_out_restored(&mut self.memory);
@@ -175,6 +192,7 @@ mod tests {
     use super::super::inlet::Event;
     use super::super::{Machine, Outcome};
     use super::*;
+    use crate::firmware::Seed;
 
     /// `rom` at the reset vector's page, in a machine with 16 MiB.
     fn machine(code: &[u8]) -> Machine {
@@ -227,6 +245,15 @@ mod tests {
         second.run(20_000);
         assert_eq!(second.now(), first.now());
         assert_eq!(second.state_hash(), first.state_hash());
+    }
+
+    #[test]
+    fn a_machine_with_another_cpu_is_refused() {
+        let mut saved = machine(&COUNTER);
+        saved.plug_in(Model::Pentium, Seed(0));
+        let mut here = machine(&COUNTER);
+        let error = here.restore(&saved.save()).unwrap_err().to_string();
+        assert!(error.ends_with("start it with --cpu pentium"), "{error}");
     }
 
     #[test]

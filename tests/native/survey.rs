@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
 
-use cowbox::cpu::cpuid::claims;
+use cowbox::cpu::Model;
 use iced_x86::{Code, Instruction};
 
 use super::case::Case;
@@ -137,7 +137,7 @@ fn describe(case: &Case, before: &State, difference: &str) -> String {
 pub(crate) fn is_claimed(code: Code) -> bool {
     let mut instruction = Instruction::new();
     instruction.set_code(code);
-    claims(&instruction)
+    Model::default().has(&instruction)
 }
 
 /// Judges all forms, in as many children as the host has cores. In the order of `forms`.

@@ -23,7 +23,7 @@ pub(in crate::cli) fn expand(arguments: impl IntoIterator<Item = OsString>) -> V
             }
             Some(
                 alias @ ("-kernel" | "-initrd" | "-append" | "-bios" | "-snapshot" | "-no-reboot"
-                | "-serial" | "-display" | "-boot" | "-qmp" | "-debugcon"),
+                | "-serial" | "-display" | "-boot" | "-qmp" | "-debugcon" | "-cpu"),
             ) => expanded.push(format!("-{alias}").into()),
             _ => expanded.push(argument),
         }

@@ -14,9 +14,10 @@ use super::ending::Ending;
 use super::script::{self, Script};
 use super::serial::SerialTarget;
 use super::session::{ClockMode, Display, Session};
-use super::values;
+use super::values::{self, CpuOption};
 use crate::cli::console::RawTerminal;
 use crate::cli::unix_socket::SocketAddress;
+use crate::cpu::Model;
 use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset, Seed};
 
 /// The memory of a machine that nobody gave a size, in bytes.
@@ -24,7 +25,7 @@ const DEFAULT_MEMORY: &str = "512M";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-QEMU's -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot -qmp work too.
+QEMU's -cpu -hda -hdb -boot -kernel -initrd -append -bios -snapshot -nographic -no-reboot -qmp work too.
 
 Exit status: 0 the guest powered off, 1 failure, 2 wrong usage, 70 triple fault, 124 time limit, \
 128 + n signal n; a value v written to the debug exit port gives (v << 1) | 1.")]
@@ -32,6 +33,10 @@ pub(in crate::cli) struct Run {
     /// Disk images, in boot order; as --disk IMAGE
     #[arg(value_name = "IMAGE")]
     images: Vec<DiskOption>,
+
+    /// The CPU model; help lists them
+    #[arg(long, value_name = "MODEL", default_value_t, value_parser = values::cpu)]
+    cpu: CpuOption,
 
     /// Memory: MiB, or with K, M, G
     #[arg(short = 'm', long, value_name = "SIZE", default_value = DEFAULT_MEMORY,
@@ -100,8 +105,8 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "DATE", default_value = "now", value_parser = values::date)]
     date: u64,
 
-    /// The number that the guest's randomness follows from: what a kernel given with --kernel is
-    /// seeded with
+    /// The number that the guest's randomness follows from: RDRAND's, and what a kernel given with
+    /// --kernel is seeded with
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
 
@@ -134,6 +139,10 @@ pub(in crate::cli) struct Run {
 impl Run {
     /// Runs the machine.
     pub(in crate::cli) fn run(mut self) -> Result<ExitCode, Box<dyn Error>> {
+        if self.cpu == CpuOption::Help {
+            list_models();
+            return Ok(ExitCode::SUCCESS);
+        }
         let shows_screen = match self.display {
             Display::Auto => RawTerminal::is_available(),
             display => display == Display::Terminal,
@@ -175,6 +184,10 @@ impl Run {
 
     fn assemble(self) -> Result<Machine, Box<dyn Error>> {
         let mut config = MachineConfig::new(self.memory, self.date);
+        if let CpuOption::Model(model) = self.cpu {
+            config.cpu = model;
+        }
+        config.seed = Seed(self.seed);
         config.debug_exit_port = Some(self.debug_exit);
         config.boot = self.boot.into_kinds();
         config.bios = self.bios.as_deref().map(read).transpose()?;
@@ -202,6 +215,14 @@ impl Run {
             machine.set_on_reset(OnReset::Stop);
         }
         Ok(machine)
+    }
+}
+
+/// Lists the CPU models, as `-cpu help` of QEMU does.
+fn list_models() {
+    println!("Available CPUs:");
+    for model in Model::ALL {
+        println!("  {:<11} {}", model.traits().name, model.traits().about);
     }
 }
 

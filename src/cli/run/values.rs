@@ -1,6 +1,42 @@
 //! Values of options that have their own notation: sizes of memory, dates, text to send.
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cpu::Model;
+use crate::cpu::model::UnknownModel;
+
+/// What `--cpu` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CpuOption {
+    /// The list of models.
+    Help,
+    /// A model.
+    Model(Model),
+}
+
+impl Default for CpuOption {
+    fn default() -> Self {
+        Self::Model(Model::default())
+    }
+}
+
+impl fmt::Display for CpuOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Help => f.write_str("help"),
+            Self::Model(model) => model.fmt(f),
+        }
+    }
+}
+
+/// A CPU model, or `help`.
+pub(super) fn cpu(text: &str) -> Result<CpuOption, UnknownModel> {
+    match text {
+        "help" | "?" => Ok(CpuOption::Help),
+        name => name.parse().map(CpuOption::Model),
+    }
+}
 
 /// A memory size in bytes: a number of MiB, or with K, M, G, T as a factor.
 pub(super) fn memory(text: &str) -> Result<u64, String> {

@@ -45,8 +45,11 @@ pub struct Block {
     pub(super) sources: [ArenaOffset; 2],
     /// How long the stretches are. 0: nothing is watched.
     pub(super) lengths: [u8; 2],
-    /// Of a page-crossing instruction the physical address of its second page.
+    /// Of an instruction that crosses the end of a page or of its segment: the physical address
+    /// where it goes on.
     pub(super) second_page: Option<u64>,
+    /// And how many bytes it has before that.
+    pub(super) first_bytes: u8,
     /// The blocks that came next, by a hash of their keys. Only hints; the key of the block
     /// that they name decides.
     pub(super) successors: [Cell<BlockId>; HINTS],
@@ -66,6 +69,7 @@ impl Block {
             sources: [0; 2],
             lengths: [0; 2],
             second_page: None,
+            first_bytes: 0,
             successors: no_hints(),
         }
     }

@@ -8,18 +8,20 @@
 
 use std::collections::HashMap;
 
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+use iced_x86::Instruction;
 
 use serde::{Deserialize, Serialize};
 
 use super::block::{Block, BlockId, NO_BLOCK, no_hints};
 use super::lower::lower;
 use super::op::Op;
+use super::reader::{MAX_INSTRUCTION, Reader};
 use crate::cpu::exec;
+use crate::cpu::fault::GP;
 use crate::cpu::mmu::Access;
-use crate::cpu::mode::{CodeSize, DataSegments, Mode};
+use crate::cpu::mode::Mode;
 use crate::cpu::segment::CS;
-use crate::cpu::{Core, Exec};
+use crate::cpu::{Core, Cpu, Exec};
 use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr};
 
 /// What identifies a block: the physical address of its first byte, the code size, and whether
@@ -62,8 +64,6 @@ impl BlockKey {
 /// Instructions in a block; also its length in bytes has to fit 8 bits.
 const MAX_OPS: usize = 48;
 const MAX_BYTES: usize = 240;
-/// The longest instruction.
-const MAX_INSTRUCTION: usize = 15;
 /// No block is longer.
 pub(in crate::cpu) const MAX_BLOCK_BYTES: u64 = WINDOW as u64;
 /// Enough bytes for a block.
@@ -126,10 +126,14 @@ impl BlockCache {
         if let Some(block) = self.blocks.get(id as usize)
             && block.key == key
         {
-            let Some(second) = block.second_page else {
-                return Ok(id);
+            let here = bytes_here(core.cpu, key);
+            let is_right = match block.second_page {
+                None => block.bytes <= here,
+                Some(second) => {
+                    u64::from(block.first_bytes) == here && goes_on_at(core, here)? == second
+                }
             };
-            if second_page(core)? == second {
+            if is_right {
                 return Ok(id);
             }
             self.kill(id);
@@ -227,36 +231,47 @@ impl BlockCache {
     }
 }
 
-/// The physical address of the page behind the one that the instruction pointer is in.
-fn second_page(core: &mut Core<'_>) -> Exec<PhysAddr> {
-    let cpu = &core.cpu;
-    let linear = cpu.segment(CS).base.wrapping_add(cpu.rip) & cpu.mode.linear_mask;
-    let next = (linear & !(PAGE_SIZE - 1)).wrapping_add(PAGE_SIZE) & cpu.mode.linear_mask;
-    let user = cpu.mode.user;
-    core.translate(Access::Fetch, user, next, CS)
+/// How many bytes there are from the instruction pointer, which is at `key`, to the end of the
+/// page or of the code segment.
+fn bytes_here(cpu: &Cpu, key: BlockKey) -> u64 {
+    let in_segment = (cpu.mode.ip_limit - cpu.rip).saturating_add(1);
+    in_segment.min(PAGE_SIZE - key.physical() % PAGE_SIZE)
+}
+
+/// The physical address of what follows `here` bytes behind the instruction pointer: on the next
+/// page, or at the start of a segment that wraps.
+fn goes_on_at(core: &mut Core<'_>, here: u64) -> Exec<PhysAddr> {
+    let mode = &core.cpu.mode;
+    let ip = core.cpu.rip.wrapping_add(here) & mode.ip_mask;
+    if ip > mode.ip_limit {
+        return Err(core.fault_with(GP, 0));
+    }
+    let linear = mode.code_base.wrapping_add(ip) & mode.linear_mask;
+    let user = mode.user;
+    core.translate(Access::Fetch, user, linear, CS)
 }
 
 /// Decodes the block that `key` names into `block`, whose instructions are those of its last
 /// life or none. On a fault nothing is left of them.
 fn read_block(core: &mut Core<'_>, key: BlockKey, block: &mut Block) -> Exec {
     let physical = key.physical();
-    let in_page = (PAGE_SIZE - physical % PAGE_SIZE) as usize;
+    let here = bytes_here(core.cpu, key);
     let mut bytes = [0; WINDOW];
-    let first = in_page.min(WINDOW);
+    let first = (here as usize).min(WINDOW);
     read_code(core, physical, &mut bytes[..first]);
-    let (code, data) = (core.cpu.mode.code, core.cpu.mode.data);
     let old = std::mem::take(&mut block.ops);
-    block.ops = decode_run(&bytes[..first], code, data, Old(&old, &block.code));
+    block.ops = decode_run(core.cpu, &bytes[..first], Old(&old, &block.code));
     block.second_page = None;
     let mut lengths = [block.ops.last().map_or(0, |op| op.next), 0];
     if block.ops.is_empty() {
-        let page = second_page(core)?;
+        let page = goes_on_at(core, here)?;
         let window = &mut bytes[..first + MAX_INSTRUCTION];
         read_code(core, page, &mut window[first..]);
-        let op = lower(&decoder(window, code).decode(), window, code, data);
+        let op = decode_one(core.cpu, window);
         block.ops.push(op);
         block.second_page = Some(page);
-        let here = op.next.min(first as u8);
+        block.first_bytes = first as u8;
+        let here = op.next.min(block.first_bytes);
         lengths = [here, op.next - here];
     }
     block.bytes = (lengths[0] + lengths[1]).into();
@@ -278,11 +293,6 @@ fn read_code(core: &Core<'_>, physical: PhysAddr, into: &mut [u8]) {
         Some(offset) => core.memory.arena.read(offset, into),
         None => into.fill(0xff),
     }
-}
-
-/// The processor's vendor is AMD.
-fn decoder(bytes: &[u8], code: CodeSize) -> Decoder<'_> {
-    Decoder::with_ip(code.bits(), bytes, 0, DecoderOptions::AMD)
 }
 
 /// Instructions and the bytes that they were decoded from.
@@ -309,10 +319,19 @@ impl Old<'_> {
     }
 }
 
+/// The instruction at the start of `bytes`, which are enough.
+fn decode_one(cpu: &Cpu, bytes: &[u8]) -> Op {
+    let (code, data, model) = (cpu.mode.code, cpu.mode.data, cpu.model);
+    let mut instruction = Instruction::default();
+    Reader::new(bytes, code, model).read(0, &mut instruction);
+    lower(&instruction, bytes, code, data, model)
+}
+
 /// The instructions from the start of `bytes` up to the end of the block; none if the first
 /// one needs more bytes than there are.
-fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments, mut old: Old<'_>) -> Vec<Op> {
-    let mut decoder = decoder(bytes, code);
+fn decode_run(cpu: &Cpu, bytes: &[u8], mut old: Old<'_>) -> Vec<Op> {
+    let (code, data, model) = (cpu.mode.code, cpu.mode.data, cpu.model);
+    let mut reader = Reader::new(bytes, code, model);
     let mut instruction = Instruction::default();
     let mut ops = Vec::with_capacity(old.0.len());
     let mut at = 0;
@@ -320,15 +339,10 @@ fn decode_run(bytes: &[u8], code: CodeSize, data: DataSegments, mut old: Old<'_>
         let op = match old.still_at(at, bytes) {
             Some(op) => op,
             None => {
-                if decoder.set_position(at).is_err() {
+                if !reader.read(at, &mut instruction) {
                     break;
                 }
-                decoder.set_ip(at as u64);
-                decoder.decode_out(&mut instruction);
-                if decoder.last_error() == DecoderError::NoMoreBytes {
-                    break;
-                }
-                lower(&instruction, bytes, code, data)
+                lower(&instruction, bytes, code, data, model)
             }
         };
         ops.push(op);

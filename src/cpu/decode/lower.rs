@@ -3,6 +3,7 @@
 use iced_x86::{Code, Instruction, OpKind, Register};
 
 use super::op::{Op, Repeat};
+use crate::cpu::Model;
 use crate::cpu::exec;
 use crate::cpu::fpu;
 use crate::cpu::mode::{CodeSize, DataSegments};
@@ -10,10 +11,16 @@ use crate::cpu::regs::{BIAS, BIAS_VALUE, BLOCK_IP, HIGH_BYTE, ZERO};
 use crate::cpu::segment::{CS, DS, ES, FLAT, FLAT_STACK, FS, GS, SS};
 
 /// Packs `instruction`, decoded from `bytes` as if they started at address 0, for code of size
-/// `code`.
-pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize, data: DataSegments) -> Op {
+/// `code`, as `model` executes it.
+pub fn lower(
+    instruction: &Instruction,
+    bytes: &[u8],
+    code: CodeSize,
+    data: DataSegments,
+    model: Model,
+) -> Op {
     let next = instruction.next_ip() as u8;
-    let run = exec::handler(instruction);
+    let run = exec::handler(instruction, model);
     let mut op = Op::new(run, instruction.code(), next, instruction.len() as u8);
     set_registers(&mut op, instruction);
     set_immediates(&mut op, instruction);
@@ -27,7 +34,7 @@ pub fn lower(instruction: &Instruction, bytes: &[u8], code: CodeSize, data: Data
         () if instruction.has_rep_prefix() => Repeat::Equal,
         () => Repeat::None,
     });
-    if ends_block(instruction) {
+    if ends_block(instruction, model) {
         op.set_last();
     }
     op
@@ -256,12 +263,12 @@ fn address_size(instruction: &Instruction, code: CodeSize) -> u8 {
 
 /// Whether an instruction ends its block: branches, and whatever can change the mode, the
 /// translation, the interrupt flag or guest time.
-fn ends_block(instruction: &Instruction) -> bool {
+fn ends_block(instruction: &Instruction, model: Model) -> bool {
     use iced_x86::FlowControl;
     if instruction.flow_control() != FlowControl::Next || is_string_repeat(instruction) {
         return true;
     }
-    exec::ends_block(instruction.code())
+    exec::ends_block(instruction, model)
 }
 
 fn is_string_repeat(instruction: &Instruction) -> bool {

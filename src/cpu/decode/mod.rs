@@ -1,6 +1,6 @@
 //! From bytes to basic blocks of [`Op`]s.
 //!
-//! iced-x86 decodes; [`lower`](lower::lower) packs each instruction into 32 bytes with the
+//! iced-x86 decodes, through a [`Reader`](reader::Reader) that knows the model; [`lower`](lower::lower) packs each instruction into 32 bytes with the
 //! function that executes it; a [`Block`](block::Block) is a run of them up to a branch, a page
 //! edge or whatever changes mode or interrupts; the [`BlockCache`] finds blocks by physical
 //! address and code size, and forgets those whose bytes are written.
@@ -9,6 +9,7 @@ mod block;
 mod cache;
 mod lower;
 mod op;
+mod reader;
 
 pub use block::{Block, BlockId};
 pub(super) use cache::MAX_BLOCK_BYTES;

@@ -15,7 +15,7 @@ use crate::cpu::{Core, Exec};
 const AH: u8 = RAX | HIGH_BYTE;
 
 /// Sets SF, ZF and PF from `al`, and AF and CF as given; OF is undefined and cleared.
-fn set_flags(core: &mut Core<'_>, al: u8, af: bool, cf: bool) {
+pub(super) fn set_flags(core: &mut Core<'_>, al: u8, af: bool, cf: bool) {
     core.cpu.flags.set_logic(al);
     let value = if af { AF } else { 0 } | if cf { CF } else { 0 };
     core.cpu.flags.set_arithmetic(value, AF | CF);

@@ -78,7 +78,8 @@ impl Core<'_> {
         if value >> 32 != 0 {
             return Err(self.fault_with(GP, 0));
         }
-        let new = value as u32 & CR0_DEFINED | cr0::ET;
+        let model = self.cpu.model.traits();
+        let new = (value as u32 & CR0_DEFINED | cr0::ET) & model.cr0;
         let set = |bits: u32| new & bits != 0;
         if set(cr0::PG) && !set(cr0::PE) || set(cr0::NW) && !set(cr0::CD) {
             return Err(self.fault_with(GP, 0));
@@ -132,7 +133,8 @@ impl Core<'_> {
 
     fn set_cr4(&mut self, value: u64) -> Exec {
         let drops_pae = value & u64::from(cr4::PAE) == 0 && self.cpu.is_long();
-        if value & !u64::from(CR4_DEFINED) != 0 || drops_pae {
+        let defined = CR4_DEFINED & self.cpu.model.traits().cr4;
+        if value & !u64::from(defined) != 0 || drops_pae {
             return Err(self.fault_with(GP, 0));
         }
         let changed = self.cpu.cr4 ^ value as u32;

@@ -217,7 +217,8 @@ fn iret_to_v86(core: &mut Core<'_>, frame: &Frame) -> Exec {
     for (n, selector) in (4..).zip(&mut selectors) {
         *selector = core.peek_stack::<u32>(n * 4)? as u16;
     }
-    core.cpu.flags.set_bits(frame.flags);
+    let sticks = core.cpu.model.traits().flags;
+    core.cpu.flags.set_bits(frame.flags & sticks);
     core.after_flags();
     core.cpu.cpl = 3;
     core.set_segment(CS, Segment::virtual_8086(frame.cs));

@@ -19,6 +19,8 @@ mod control;
 mod far;
 mod form;
 mod fuse;
+mod i286;
+mod i8086;
 mod iret;
 mod mov;
 mod muldiv;
@@ -33,11 +35,12 @@ mod syscall;
 mod system;
 mod table;
 
-use iced_x86::{Code, Instruction};
+use iced_x86::{CpuidFeature, Instruction};
 
 use super::decode::Op;
 use super::fault::{Event, Exec, GP, UD};
-use super::{Core, cpuid};
+use super::model::Opcodes;
+use super::{Core, Model};
 
 pub use backend::Backend;
 pub(super) use chain::run;
@@ -72,14 +75,23 @@ const TABLES: &[fn(&Instruction) -> Option<Handler>] = &[
     cmpxchg::handler,
 ];
 
-/// The function that executes `instruction`. Bytes that are no instruction, or one of a
-/// feature that CPUID does not report, raise #UD; an instruction that nobody implements stops
+/// The function that executes `instruction` on `model`. Bytes that are no instruction, or one of
+/// a feature that the model does not have, raise #UD; an instruction that nobody implements stops
 /// the run.
-pub fn handler(instruction: &Instruction) -> Handler {
-    let known = cpuid::claims(instruction) || system::is_reserved_nop(instruction);
-    if instruction.is_invalid() && instruction.len() == LONGEST {
+pub fn handler(instruction: &Instruction, model: Model) -> Handler {
+    if instruction.len() > model.traits().longest_instruction || is_cut_off(instruction) {
         return run!(too_long);
     }
+    let own = match model.traits().opcodes {
+        Opcodes::I8086 => i8086::handler(instruction),
+        Opcodes::I286 => i286::handler(instruction),
+        Opcodes::I386 => None,
+    };
+    if let Some(handler) = own {
+        return handler;
+    }
+    let skipped = model.has_feature(CpuidFeature::MULTIBYTENOP);
+    let known = model.has(instruction) || skipped && system::is_reserved_nop(instruction);
     if instruction.is_invalid() || !known {
         return run!(invalid);
     }
@@ -88,17 +100,22 @@ pub fn handler(instruction: &Instruction) -> Handler {
 }
 
 /// Whether an instruction ends its block although control flows on behind it.
-pub fn ends_block(code: Code) -> bool {
-    stack::ends_block(code)
+pub fn ends_block(instruction: &Instruction, model: Model) -> bool {
+    let code = instruction.code();
+    model == Model::I8086 && i8086::ends_block(instruction)
+        || stack::ends_block(code)
         || portio::ends_block(code)
         || sreg::ends_block(code)
         || control::ends_block(code)
         || system::ends_block(code)
 }
 
-/// The longest instruction; with more prefixes it is none, and raises #GP(0).
-const LONGEST: usize = 15;
+/// Whether iced-x86 gave up at the most bytes that an instruction can have.
+fn is_cut_off(instruction: &Instruction) -> bool {
+    instruction.is_invalid() && instruction.len() == 15
+}
 
+/// More bytes than an instruction may have (Intel SDM volume 3, section 6.15, #GP).
 fn too_long(core: &mut Core<'_>, _op: &Op) -> Exec {
     Err(core.fault_with(GP, 0))
 }

@@ -15,7 +15,7 @@ use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
 
 /// The double-width accumulator.
-fn read_wide<W: Width>(core: &Core<'_>) -> u128 {
+pub(super) fn read_wide<W: Width>(core: &Core<'_>) -> u128 {
     let low: W = core.cpu.regs.read(RAX);
     if W::BITS == 8 {
         return u128::from(core.cpu.regs.read::<u16>(RAX));
@@ -25,7 +25,7 @@ fn read_wide<W: Width>(core: &Core<'_>) -> u128 {
 }
 
 /// Writes the two halves: of a product high and low, of a division remainder and quotient.
-fn write_halves<W: Width>(core: &mut Core<'_>, high: W, low: W) {
+pub(super) fn write_halves<W: Width>(core: &mut Core<'_>, high: W, low: W) {
     if W::BITS == 8 {
         let wide = high.zero_extend() << 8 | low.zero_extend();
         core.cpu.regs.write(RAX, u16::truncate(wide));

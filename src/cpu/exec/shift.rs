@@ -14,7 +14,9 @@ use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
 
 /// The shifts and rotates with one operand and a count.
-trait Shift {
+pub(super) trait Shift {
+    /// Whether the bits go round: counts past the width have an effect.
+    const ROTATES: bool;
     /// Shifts `x` by `count`, which is not zero, and leaves the flags.
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W;
 }
@@ -23,15 +25,17 @@ fn top<W: Width>(value: u64) -> bool {
     value >> (W::BITS - 1) & 1 != 0
 }
 
-struct Shl;
-struct Shr;
-struct Sar;
-struct Rol;
-struct Ror;
-struct Rcl;
-struct Rcr;
+pub(super) struct Shl;
+pub(super) struct Shr;
+pub(super) struct Sar;
+pub(super) struct Rol;
+pub(super) struct Ror;
+pub(super) struct Rcl;
+pub(super) struct Rcr;
 
 impl Shift for Shl {
+    const ROTATES: bool = false;
+
     #[inline(always)]
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         // Counts past the width only happen at 8 and 16 bits, where 128 bits hold them.
@@ -45,6 +49,8 @@ impl Shift for Shl {
 }
 
 impl Shift for Shr {
+    const ROTATES: bool = false;
+
     #[inline(always)]
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let value = x.zero_extend();
@@ -57,6 +63,8 @@ impl Shift for Shr {
 }
 
 impl Shift for Sar {
+    const ROTATES: bool = false;
+
     #[inline(always)]
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let before = x.sign_extend() as i64 >> (count - 1).min(63);
@@ -81,6 +89,8 @@ fn rotate_left<W: Width>(value: u64, count: u32) -> u64 {
 }
 
 impl Shift for Rol {
+    const ROTATES: bool = true;
+
     #[inline(always)]
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let r = rotate_left::<W>(x.zero_extend(), count);
@@ -91,6 +101,8 @@ impl Shift for Rol {
 }
 
 impl Shift for Ror {
+    const ROTATES: bool = true;
+
     #[inline(always)]
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let r = rotate_left::<W>(x.zero_extend(), W::BITS - count % W::BITS);
@@ -110,6 +122,8 @@ fn rotate_through_carry<W: Width>(x: u64, carry: bool, count: u32) -> (u64, bool
 }
 
 impl Shift for Rcl {
+    const ROTATES: bool = true;
+
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let carry = core.cpu.flags.cf();
         let count = count % (W::BITS + 1);
@@ -124,6 +138,8 @@ impl Shift for Rcl {
 }
 
 impl Shift for Rcr {
+    const ROTATES: bool = true;
+
     fn shift<W: Width>(core: &mut Core<'_>, x: W, count: u32) -> W {
         let carry = core.cpu.flags.cf();
         let count = count % (W::BITS + 1);

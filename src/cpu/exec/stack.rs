@@ -143,6 +143,7 @@ fn pushf<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
             image &= !flags::IF;
         }
     }
+    image |= core.cpu.model.traits().fixed_flags;
     core.push(W::truncate(u64::from(image)))
 }
 
@@ -187,6 +188,7 @@ impl Core<'_> {
     /// Replaces the flags that `writable` names; a new IF or TF takes effect at the next
     /// block head. RF is cleared.
     pub fn write_flags(&mut self, image: u32, writable: u32) {
+        let writable = writable & self.cpu.mode.writable_flags;
         let kept = self.cpu.flags.bits() & !writable & !flags::RF;
         self.cpu.flags.set_bits(kept | image & writable);
         self.after_flags();

@@ -17,7 +17,7 @@ use crate::cpu::mmu::{Access, Run};
 use crate::cpu::regs::{RAX, RCX, RDI, RDX, RSI};
 use crate::cpu::segment::{ES, FLAT};
 use crate::cpu::width::Width;
-use crate::cpu::{Core, Exec};
+use crate::cpu::{Core, Exec, Model};
 use crate::memory::PAGE_SIZE;
 
 /// What one element costs when it goes through a port.
@@ -51,7 +51,7 @@ fn get(core: &Core<'_>, op: &Op, register: u8) -> u64 {
 }
 
 /// Moves an index register past `count` elements, in the direction of DF.
-fn advance<W: Width>(core: &mut Core<'_>, op: &Op, register: u8, count: u64) {
+pub(super) fn advance<W: Width>(core: &mut Core<'_>, op: &Op, register: u8, count: u64) {
     let bytes = count.wrapping_mul(W::BYTES);
     let at = core.cpu.regs.get(register);
     let moved = if core.cpu.flags.has(DF) {
@@ -116,7 +116,7 @@ fn elements<W: Width>(run: Run) -> u64 {
     run.len() / W::BYTES
 }
 
-fn movs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn movs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let to_segment = destination(core);
     repeat(core, op, |core, most| {
         let from = get(core, op, RSI);
@@ -141,7 +141,7 @@ fn movs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     })
 }
 
-fn stos<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn stos<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let segment = destination(core);
     let value: W = core.cpu.regs.read(RAX);
     repeat(core, op, |core, most| {
@@ -162,7 +162,7 @@ fn stos<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     })
 }
 
-fn lods<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn lods<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     repeat(core, op, |core, _| {
         let from = get(core, op, RSI);
         let value: W = core.load_at(op.segment(), from)?;
@@ -185,20 +185,20 @@ fn compare<W: Width>(core: &mut Core<'_>, op: &Op, x: W, y: W) -> Done {
 }
 
 /// A comparison, repeated or not. A fault brings back the flags from before the instruction, however
-/// many comparisons went well (Intel SDM volume 2, REP).
+/// many comparisons went well (Intel SDM volume 2, REP); not so on the 286.
 fn repeat_comparison<F>(core: &mut Core<'_>, op: &Op, step: F) -> Exec
 where
     F: FnMut(&mut Core<'_>, u64) -> Exec<Done>,
 {
     let flags = core.cpu.flags.clone();
     let done = repeat(core, op, step);
-    if done.is_err() {
+    if done.is_err() && core.cpu.model != Model::I286 {
         core.cpu.flags = flags;
     }
     done
 }
 
-fn scas<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn scas<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let segment = destination(core);
     repeat_comparison(core, op, |core, _| {
         let at = get(core, op, RDI);
@@ -210,7 +210,7 @@ fn scas<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     })
 }
 
-fn cmps<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn cmps<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let second = destination(core);
     repeat_comparison(core, op, |core, _| {
         let (first_at, second_at) = (get(core, op, RSI), get(core, op, RDI));
@@ -240,7 +240,7 @@ fn pass_port_time(core: &mut Core<'_>, count: u64) {
     core.after_bus_access();
 }
 
-fn ins<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn ins<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let segment = destination(core);
     let port: u16 = core.cpu.regs.read(RDX);
     let size = portio::size::<W>();
@@ -277,7 +277,7 @@ fn ins<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     })
 }
 
-fn outs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+pub(super) fn outs<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let port: u16 = core.cpu.regs.read(RDX);
     let size = portio::size::<W>();
     core.check_port(port, size)?;

@@ -1,5 +1,5 @@
 //! What remains of the system instructions: interrupt and direction flags, HLT, INVLPG and the
-//! caches, time stamps, MSRs and CPUID (Intel SDM volume 3, section 2.8).
+//! caches, time stamps, MSRs, CPUID and random numbers (Intel SDM volume 3, section 2.8).
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
@@ -11,6 +11,7 @@ use crate::cpu::flags;
 use crate::cpu::mmu::Access;
 use crate::cpu::mode::cr4;
 use crate::cpu::regs::{RAX, RBX, RCX, RDX};
+use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
 
 /// Which interrupt flag CLI and STI mean.
@@ -187,6 +188,14 @@ fn cpuid(core: &mut Core<'_>, _op: &Op) -> Exec {
     Ok(())
 }
 
+/// RDRAND and RDSEED: of the flags only CF is set (Intel SDM volume 2, RDRAND).
+fn rdrand<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
+    let value = core.cpu.random.draw();
+    core.cpu.regs.write(op.dst, W::truncate(value));
+    core.cpu.flags.set_arithmetic(flags::CF, flags::ARITHMETIC);
+    Ok(())
+}
+
 /// UD0, UD1, UD2.
 fn undefined(core: &mut Core<'_>, _op: &Op) -> Exec {
     Err(core.fault(UD))
@@ -234,6 +243,11 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         Mnemonic::Rdmsr => run!(rdmsr),
         Mnemonic::Wrmsr => run!(wrmsr),
         Mnemonic::Cpuid => run!(cpuid),
+        Mnemonic::Rdrand | Mnemonic::Rdseed => match instruction.op_register(0).size() {
+            2 => run!(rdrand::<u16>),
+            4 => run!(rdrand::<u32>),
+            _ => run!(rdrand::<u64>),
+        },
         Mnemonic::Ud0 | Mnemonic::Ud1 | Mnemonic::Ud2 => run!(undefined),
         Mnemonic::Clflush => run!(clflush),
         _ => return None,

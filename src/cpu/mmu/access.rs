@@ -8,13 +8,19 @@
 use super::walk::Access;
 use crate::bus::Size;
 use crate::cpu::decode::Op;
-use crate::cpu::fault::{AC, GP, SS};
+use crate::cpu::fault::{AC, GP};
 use crate::cpu::flags;
 use crate::cpu::mode::cr0;
+use crate::cpu::model::SegmentEnd;
 use crate::cpu::segment::{FLAT, FLAT_STACK, SS as STACK};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Raised};
 use crate::memory::{PAGE_SIZE, PhysAddr};
+
+/// In [`Place::linear`]: a word at the end of a segment of the 8086, whose second byte lies at the
+/// segment's start. No linear address looks so: it is not canonical.
+const WRAPPED: u64 = 1 << 62;
+const WRAPPED_BITS: u64 = 3 << 62;
 
 /// Where a read-modify-write operand lies; what was read there was checked for writing.
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +142,9 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn load_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
+        if self.wraps(offset, W::BYTES) {
+            return self.load_wrapped(segment, offset);
+        }
         let linear = self.linear(Access::Read, segment, offset, W::BYTES)?;
         self.check_alignment(linear, W::BYTES)?;
         self.read_slow(linear, self.cpu.mode.user, segment)
@@ -163,6 +172,9 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn store_checked<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
+        if self.wraps(offset, W::BYTES) {
+            return self.store_wrapped(segment, offset, value);
+        }
         let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
         self.check_alignment(linear, W::BYTES)?;
         self.write_slow(linear, self.cpu.mode.user, segment, value)
@@ -187,6 +199,13 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn open_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
+        if self.wraps(offset, W::BYTES) {
+            let linear = self.linear(Access::Write, segment, offset, 1)? | WRAPPED;
+            return Ok((
+                Place { host: 0, linear },
+                self.load_wrapped(segment, offset)?,
+            ));
+        }
         let linear = self.linear(Access::Write, segment, offset, W::BYTES)?;
         self.check_alignment(linear, W::BYTES)?;
         self.open_slow(linear, self.cpu.mode.user, segment)
@@ -200,6 +219,28 @@ impl Core<'_> {
         } else {
             self.commit_slow(place.linear, value);
         }
+    }
+
+    /// Whether an access goes on at the start of the segment: so it does on the 8086.
+    pub(in crate::cpu) fn wraps(&self, offset: u64, bytes: u64) -> bool {
+        offset.saturating_add(bytes) > 0x1_0000
+            && self.cpu.model.traits().segment_end == SegmentEnd::Wraps
+    }
+
+    fn load_wrapped<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
+        let mut bytes = [0; 8];
+        for (at, byte) in (offset..).zip(&mut bytes[..W::BYTES as usize]) {
+            *byte = self.load_at(segment, at & 0xffff)?;
+        }
+        Ok(W::from_bytes(bytes))
+    }
+
+    fn store_wrapped<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
+        let bytes = value.zero_extend().to_le_bytes();
+        for (at, byte) in (offset..).zip(&bytes[..W::BYTES as usize]) {
+            self.store_at(segment, at & 0xffff, *byte)?;
+        }
+        Ok(())
     }
 
     /// Reads at a linear address with supervisor rights: descriptor tables, TSS, IDT.
@@ -218,7 +259,7 @@ impl Core<'_> {
         if self.cpu.is_long() {
             u64::MAX
         } else {
-            0xffff_ffff
+            self.cpu.mode.linear_mask
         }
     }
 
@@ -312,7 +353,11 @@ impl Core<'_> {
 
     fn segment_fault(&mut self, segment: u8) -> Raised {
         let stack = matches!(segment, STACK | FLAT_STACK);
-        self.fault_with(if stack { SS } else { GP }, 0)
+        let vector = match stack {
+            true => self.cpu.stack_fault(),
+            false => GP,
+        };
+        self.fault_with(vector, 0)
     }
 
     #[cold]
@@ -381,6 +426,13 @@ impl Core<'_> {
     fn commit_slow<W: Width>(&mut self, linear: u64, value: W) {
         let user = self.cpu.mode.user;
         let bytes = value.zero_extend().to_le_bytes();
+        if linear & WRAPPED_BITS == WRAPPED {
+            let first = linear & !WRAPPED;
+            self.write_bytes(first, user, &bytes[..1]);
+            let start = first.wrapping_sub(0xffff) & self.cpu.mode.linear_mask;
+            self.write_bytes(start, user, &bytes[1..2]);
+            return;
+        }
         if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
             && let Ok(physical) = self.translate(Access::Write, user, linear, 0)
         {
