@@ -71,12 +71,14 @@ impl Comparison {
             64 => (16, u64::MAX),
             _ => (8, 0xffff_ffff),
         };
-        let own = self.judgement == Judgement::Property;
         for n in 0..count {
-            let mask = mask & !rules::undefined_bits(case, n, end);
+            let own = match self.judgement {
+                Judgement::Property => rules::own_bits(case, n),
+                _ => 0,
+            };
+            let mask = mask & !rules::undefined_bits(case, n, end) & !own;
             let (x, y) = (a.general[n] & mask, b.general[n] & mask);
-            let is_own = own && rules::is_own_value(case, n) && x >> 32 == y >> 32;
-            if x != y && !is_own {
+            if x != y {
                 return Some(format!("r{n}: host {x:x} ours {y:x}"));
             }
         }

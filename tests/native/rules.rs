@@ -183,16 +183,22 @@ fn listed_flags(instruction: &Instruction) -> u64 {
     set.fold(0, |mask, (_, place)| mask | 1 << place)
 }
 
-/// Whether general register `n` takes a value that is the processor's own.
-pub(crate) fn is_own_value(case: &Case, n: usize) -> bool {
+/// The bits of general register `n` that are the processor's own.
+pub(crate) fn own_bits(case: &Case, n: usize) -> u64 {
     use Mnemonic as M;
+    const LOW: u64 = u32::MAX as u64;
     let i = &case.instruction;
-    match i.mnemonic() {
-        M::Cpuid => n < 4,
-        M::Rdtsc | M::Xgetbv => n == 0 || n == 2,
-        M::Rdtscp => n < 3,
-        _ => i.op0_register().full_register().number() == n,
-    }
+    let (owns, bits) = match i.mnemonic() {
+        M::Cpuid => (n < 4, LOW),
+        M::Rdtsc | M::Xgetbv => (n == 0 || n == 2, LOW),
+        M::Rdtscp => (n < 3, LOW),
+        _ => {
+            let register = i.op0_register();
+            let unused = 64 - 8 * register.size() as u32;
+            (register.full_register().number() == n, u64::MAX >> unused)
+        }
+    };
+    if owns { bits } else { 0 }
 }
 
 /// Whether singles are the same, or approximations within the bound.
