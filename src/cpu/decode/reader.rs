@@ -24,12 +24,12 @@ pub(super) struct Reader<'b> {
 }
 
 impl<'b> Reader<'b> {
-    /// A reader of `bytes`, which are code of size `code`. The processor's vendor is AMD.
+    /// A reader of `bytes`, which are code of size `code`.
     pub(super) fn new(bytes: &'b [u8], code: CodeSize, model: Model) -> Self {
         Self {
             bytes,
             opcodes: model.traits().opcodes,
-            decoder: Decoder::with_ip(code.bits(), bytes, 0, DecoderOptions::AMD),
+            decoder: Decoder::with_ip(code.bits(), bytes, 0, options(model)),
         }
     }
 
@@ -48,6 +48,17 @@ impl<'b> Reader<'b> {
                 self.decoder.last_error() != DecoderError::NoMoreBytes
             }
         }
+    }
+}
+
+/// The processor's vendor is AMD. F3h before BSF, BSR and WBINVD has no meaning to processors
+/// without BMI1, LZCNT and WBNOINVD.
+fn options(model: Model) -> u32 {
+    const BIT_SCANS: u32 = DecoderOptions::NO_MPFX_0FBC | DecoderOptions::NO_MPFX_0FBD;
+    let options = DecoderOptions::AMD | DecoderOptions::NO_WBNOINVD;
+    match model < Model::X86_64V3 {
+        true => options | BIT_SCANS,
+        false => options,
     }
 }
 
@@ -164,6 +175,25 @@ mod tests {
             let instruction = read(Model::I8086, bytes);
             assert_eq!(instruction.code(), code, "{bytes:x?}");
             assert_eq!(instruction.len(), len, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_later_processors_is_skipped_by_earlier_ones() {
+        for (bytes, old, new) in [
+            (
+                &[0xf3, 0x0f, 0xbc, 0xc1],
+                Code::Bsf_r16_rm16,
+                Code::Tzcnt_r16_rm16,
+            ),
+            (
+                &[0xf3, 0x0f, 0xbd, 0xc1],
+                Code::Bsr_r16_rm16,
+                Code::Lzcnt_r16_rm16,
+            ),
+        ] {
+            assert_eq!(read(Model::X86_64V2, bytes).code(), old);
+            assert_eq!(read(Model::X86_64V3, bytes).code(), new);
         }
     }
 
