@@ -130,8 +130,9 @@ const CLAIMS: &[(Model, &[Claim])] = &[
             claim(Word::EdxExtended, 20, &[]),
             claim(Word::EdxExtended, 22, &[]),
             claim(Word::EdxExtended, 29, &[F::X64]),
-            // LAHF and SAHF in 64-bit mode.
+            // LAHF and SAHF in 64-bit mode; PREFETCHW, which AMD's long mode implies.
             claim(Word::EcxExtended, 0, &[]),
+            claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
         ],
     ),
     (
@@ -172,9 +173,7 @@ const CLAIMS: &[(Model, &[Claim])] = &[
             // 1 GiB pages.
             claim(Word::EdxExtended, 26, &[]),
             claim(Word::EdxExtended, 27, &[F::RDTSCP]),
-            // LZCNT, PREFETCHW.
             claim(Word::EcxExtended, 5, &[F::LZCNT]),
-            claim(Word::EcxExtended, 8, &[F::PREFETCHW]),
         ],
     ),
 ];
