@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 
 use crate::fixture::guest;
 use crate::session::{Session, cowbox};
-use crate::{Outcome, Skip, full, trial};
+use crate::{Outcome, Skip, in_full, trial};
 
 const LIMIT: Duration = Duration::from_secs(600);
 const OLD_HARDWARE: &str = "acpi=off noapic nolapic";
@@ -19,15 +19,21 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("i386_kernel_reaches_a_shell_and_powers_off", || {
             with_acpi("i386", "i686")
         }),
+        trial("amd64_kernel_reaches_a_shell_on_x86_64_v2", || {
+            on_cpu("amd64", "x86-64-v2", "popcnt", "avx")
+        }),
+        trial("amd64_kernel_reaches_a_shell_on_core2", || {
+            in_full(|| on_cpu("amd64", "core2", "ssse3", "popcnt"))
+        }),
+        // Debian's 686 kernel needs CMOV, which came behind the Pentium.
+        trial("i386_kernel_reaches_a_shell_on_core2", || {
+            in_full(|| on_cpu("i386", "core2", "ssse3", "popcnt"))
+        }),
         trial("amd64_kernel_runs_without_acpi_and_apic", || {
             without_acpi("amd64", "x86_64")
         }),
         trial("i386_kernel_runs_without_acpi_and_apic", || {
-            if full() {
-                without_acpi("i386", "i686")
-            } else {
-                Err(Skip("only in --full".into()))
-            }
+            in_full(|| without_acpi("i386", "i686"))
         }),
     ]
 }
@@ -62,6 +68,17 @@ fn with_acpi(arch: &str, machine: &str) -> Outcome {
         "no {machine}:\n{transcript}"
     );
     assert!(transcript.contains("ACPI: PM: Preparing to enter system sleep state S5"));
+    Ok(())
+}
+
+/// The kernel sees the flag `has` of the model and not `lacks`.
+fn on_cpu(arch: &str, model: &str, has: &str, lacks: &str) -> Outcome {
+    let flags = "grep -m1 ^flags /proc/cpuinfo; poweroff -f";
+    let transcript = boot(arch, "", flags, &["--cpu", model])?;
+    let line = transcript.lines().find(|line| line.starts_with("flags"));
+    let line = line.expect("the kernel lists the flags");
+    let shown = |flag| line.split_whitespace().any(|word| word == flag);
+    assert!(shown(has) && !shown(lacks), "{line}");
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod images;
 mod killed;
 mod looking_on;
 mod memtest;
+mod programs;
 mod qmp;
 mod read_back;
 mod replay;
@@ -51,6 +52,14 @@ fn full() -> bool {
     std::env::var_os("COWBOX_FULL").is_some_and(|value| value == "1")
 }
 
+/// Runs the test with the full counts only.
+fn in_full(test: impl FnOnce() -> Outcome) -> Outcome {
+    if full() {
+        return test();
+    }
+    Err(Skip("only in --full".into()))
+}
+
 fn main() -> ExitCode {
     if let Some(code) = terminal::act_as_child() {
         return code;
@@ -67,6 +76,7 @@ fn main() -> ExitCode {
         root_disk::trials(),
         firmware::trials(),
         memtest::trials(),
+        programs::trials(),
         qmp::trials(),
         serial_socket::trials(),
         terminal::trials(),

@@ -33,8 +33,17 @@ pub(crate) fn cowbox<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) ->
 }
 
 impl Session {
-    /// Starts a command with no input and no terminal.
+    /// Starts a command with no input and no terminal; `COWBOX_CPU` is the model of the guests whose
+    /// test asks for none.
     pub(crate) fn start(mut command: Command) -> Self {
+        let mut arguments = command.get_args();
+        let runs = arguments.next().is_some_and(|first| first == "run");
+        if let Some(model) = std::env::var_os("COWBOX_CPU")
+            && runs
+            && !arguments.any(|argument| argument == "--cpu")
+        {
+            command.arg("--cpu").arg(model);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
