@@ -4,6 +4,7 @@
     reason = "a test that cannot go on says so by a panic"
 )]
 
+mod cases;
 #[path = "../fuzz/execution.rs"]
 mod execution;
 mod streams;

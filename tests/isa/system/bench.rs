@@ -10,7 +10,7 @@
 use cowbox::bus::{NEVER, Size, Tick};
 use cowbox::cpu::regs::RSP;
 use cowbox::cpu::segment::{Attributes, CS, DS, ES, FS, GS, SS};
-use cowbox::cpu::{BlockCache, Bus, Core, Cpu, Segment, Signals, Stop, TableRegister};
+use cowbox::cpu::{BlockCache, Bus, Core, Cpu, Model, Segment, Signals, Stop, TableRegister};
 use cowbox::cpu::{cr0, cr4, efer};
 use cowbox::memory::{Memory, PhysAddr};
 
@@ -177,6 +177,12 @@ impl Bench {
             board: Board::default(),
             blocks: BlockCache::default(),
         }
+    }
+
+    /// Makes it a CPU of another model, in the mode that it is in.
+    pub(crate) fn set_model(&mut self, model: Model) {
+        self.cpu.model = model;
+        self.cpu.refresh_mode();
     }
 
     fn write_gdt(&mut self, code: [u64; 2]) {

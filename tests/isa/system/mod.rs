@@ -1,7 +1,7 @@
 //! Modes, interrupts, system instructions, extended state and repeated string instructions, on a
 //! bare CPU.
 
-mod bench;
+pub(crate) mod bench;
 mod blocks;
 mod extended;
 mod interrupts;
