@@ -33,18 +33,22 @@ struct Range {
 }
 
 impl Range {
+    fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    #[inline]
     fn lookup(&self, address: PhysAddr) -> Option<Mapping> {
-        let inside = (self.start..self.end).contains(&address);
-        inside.then(|| advanced(self.at_start, address - self.start))
+        let offset = address.wrapping_sub(self.start);
+        (offset < self.len()).then(|| advanced(self.at_start, offset))
     }
 }
 
 /// Which physical pages are plain memory, and where they lie in the arena.
 #[derive(Clone, Debug)]
 pub struct MemoryMap {
+    /// The longest first: those are nearly all of RAM.
     ranges: Vec<Range>,
-    /// Which range is the longest. It is nearly all of RAM, and looked at first.
-    longest: usize,
     a20_mask: u64,
 }
 
@@ -52,7 +56,6 @@ impl Default for MemoryMap {
     fn default() -> Self {
         Self {
             ranges: Vec::new(),
-            longest: 0,
             a20_mask: u64::MAX,
         }
     }
@@ -91,16 +94,12 @@ impl MemoryMap {
     pub fn map(&mut self, start: PhysAddr, len: u64, at_start: Mapping) {
         self.unmap(start, len);
         let end = start + len;
-        let place = self.ranges.partition_point(|r| r.start < start);
-        self.ranges.insert(
-            place,
-            Range {
-                start,
-                end,
-                at_start,
-            },
-        );
-        self.find_longest();
+        self.ranges.push(Range {
+            start,
+            end,
+            at_start,
+        });
+        self.sort();
     }
 
     /// Gives `len` bytes at `start` to the bus.
@@ -124,12 +123,11 @@ impl MemoryMap {
             }
         }
         self.ranges = kept;
-        self.find_longest();
+        self.sort();
     }
 
-    fn find_longest(&mut self) {
-        let lengths = self.ranges.iter().map(|r| r.end - r.start).enumerate();
-        self.longest = lengths.max_by_key(|&(_, len)| len).map_or(0, |(n, _)| n);
+    fn sort(&mut self) {
+        self.ranges.sort_by_key(|r| std::cmp::Reverse(r.len()));
     }
 
     /// Forgets every mapping; the A20 gate stays.
@@ -140,15 +138,7 @@ impl MemoryMap {
     /// Where accesses to `address` go; `None` is the bus for both. The gate applies here.
     pub fn lookup(&self, address: PhysAddr) -> Option<Mapping> {
         let address = self.after_a20(address);
-        if let Some(found) = self
-            .ranges
-            .get(self.longest)
-            .and_then(|r| r.lookup(address))
-        {
-            return Some(found);
-        }
-        let after = self.ranges.partition_point(|r| r.start <= address);
-        self.ranges.get(after.checked_sub(1)?)?.lookup(address)
+        self.ranges.iter().find_map(|r| r.lookup(address))
     }
 }
 
