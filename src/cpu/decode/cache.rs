@@ -7,6 +7,7 @@
 //! instructions whose bytes did not change: code that patches itself changes one.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use iced_x86::Instruction;
 
@@ -136,7 +137,7 @@ impl BlockCache {
             if is_right {
                 return Ok(id);
             }
-            self.kill(id);
+            kill(&mut self.blocks[id as usize], &mut self.free);
         }
         self.decode(core, key)
     }
@@ -144,21 +145,21 @@ impl BlockCache {
     /// Drops the blocks that the writes hit.
     pub fn forget_written(&mut self, core: &mut Core<'_>) {
         while let Some(CodeWrite { page, chunks }) = core.memory.pages.take_code_write() {
-            let Some(mut ids) = self.pages.remove(&page) else {
+            let Some(ids) = self.pages.get_mut(&page) else {
                 continue;
             };
             let mut left = 0;
             ids.retain(|&id| {
-                let held = self.blocks[id as usize].chunks_in(page);
+                let block = &mut self.blocks[id as usize];
+                let held = block.chunks_in(page);
                 if held & chunks != 0 {
-                    self.kill(id);
+                    kill(block, &mut self.free);
                     return false;
                 }
                 left |= held;
                 held != 0
             });
             core.memory.pages.set_code(page, left);
-            self.pages.insert(page, ids);
         }
     }
 
@@ -171,23 +172,6 @@ impl BlockCache {
         self.free.clear();
         self.table.fill(NO_BLOCK);
         while core.memory.pages.take_code_write().is_some() {}
-    }
-
-    fn kill(&mut self, id: BlockId) {
-        let block = &mut self.blocks[id as usize];
-        if block.key != BlockKey::DEAD {
-            block.former = block.key;
-            block.key = BlockKey::DEAD;
-            self.release(id);
-        }
-    }
-
-    /// Lets the place of a dead block be given away.
-    fn release(&mut self, id: BlockId) {
-        let listed = &mut self.blocks[id as usize].listed;
-        if !std::mem::replace(listed, true) {
-            self.free.push(id);
-        }
     }
 
     /// A place for a block with `key`: that of a dead one with the same key, or any.
@@ -219,7 +203,7 @@ impl BlockCache {
         let id = self.place(key);
         let block = &mut self.blocks[id as usize];
         if let Err(raised) = read_block(core, key, block) {
-            self.release(id);
+            release(block, &mut self.free);
             return Err(raised);
         }
         for (offset, len) in block.watched() {
@@ -228,6 +212,22 @@ impl BlockCache {
         }
         self.table[key.slot()] = id;
         Ok(id)
+    }
+}
+
+/// Ends the life of a block.
+fn kill(block: &mut Block, free: &mut Vec<BlockId>) {
+    if block.key != BlockKey::DEAD {
+        block.former = block.key;
+        block.key = BlockKey::DEAD;
+        release(block, free);
+    }
+}
+
+/// Lets the place of a dead block be given away.
+fn release(block: &mut Block, free: &mut Vec<BlockId>) {
+    if !std::mem::replace(&mut block.listed, true) {
+        free.push(block.id);
     }
 }
 
@@ -259,8 +259,7 @@ fn read_block(core: &mut Core<'_>, key: BlockKey, block: &mut Block) -> Exec {
     let mut bytes = [0; WINDOW];
     let first = (here as usize).min(WINDOW);
     read_code(core, physical, &mut bytes[..first]);
-    let old = std::mem::take(&mut block.ops);
-    block.ops = decode_run(core.cpu, &bytes[..first], Old(&old, &block.code));
+    decode_run(core.cpu, &bytes[..first], &mut block.ops, &block.code);
     block.second_page = None;
     let mut lengths = [block.ops.last().map_or(0, |op| op.next), 0];
     if block.ops.is_empty() {
@@ -295,30 +294,6 @@ fn read_code(core: &Core<'_>, physical: PhysAddr, into: &mut [u8]) {
     }
 }
 
-/// Instructions and the bytes that they were decoded from.
-struct Old<'b>(&'b [Op], &'b [u8]);
-
-impl Old<'_> {
-    /// The instruction at `at`, if it was decoded from what now stands in `bytes`.
-    fn still_at(&mut self, at: usize, bytes: &[u8]) -> Option<Op> {
-        let Self(ops, code) = self;
-        while let Some((op, behind)) = ops.split_first() {
-            let (start, end) = (op.start() as usize, usize::from(op.next));
-            if start > at {
-                return None;
-            }
-            *ops = behind;
-            if start == at {
-                // The second of a pair is the last instruction.
-                let end = if op.is_paired() { code.len() } else { end };
-                let same = code.get(at..end)? == bytes.get(at..end)?;
-                return same.then_some(*op);
-            }
-        }
-        None
-    }
-}
-
 /// The instruction at the start of `bytes`, which are enough.
 fn decode_one(cpu: &Cpu, bytes: &[u8]) -> Op {
     let (code, data, model) = (cpu.mode.code, cpu.mode.data, cpu.model);
@@ -328,34 +303,67 @@ fn decode_one(cpu: &Cpu, bytes: &[u8]) -> Op {
 }
 
 /// The instructions from the start of `bytes` up to the end of the block; none if the first
-/// one needs more bytes than there are.
-fn decode_run(cpu: &Cpu, bytes: &[u8], mut old: Old<'_>) -> Vec<Op> {
-    let (code, data, model) = (cpu.mode.code, cpu.mode.data, cpu.model);
-    let mut reader = Reader::new(bytes, code, model);
+/// one needs more bytes than there are. `ops` were decoded from `code`: those whose bytes are
+/// the same stay.
+fn decode_run(cpu: &Cpu, bytes: &[u8], ops: &mut Vec<Op>, code: &[u8]) {
+    let (size, data, model) = (cpu.mode.code, cpu.mode.data, cpu.model);
+    let changed = difference(code, bytes);
+    let mut reader = None;
     let mut instruction = Instruction::default();
-    let mut ops = Vec::with_capacity(old.0.len());
-    let mut at = 0;
-    while ops.len() < MAX_OPS && at < MAX_BYTES.min(bytes.len()) {
-        let op = match old.still_at(at, bytes) {
-            Some(op) => op,
-            None => {
-                if !reader.read(at, &mut instruction) {
-                    break;
-                }
-                lower(&instruction, bytes, code, data, model)
+    let (mut count, mut at) = (0, 0);
+    while count < MAX_OPS && at < MAX_BYTES.min(bytes.len()) {
+        if !ops
+            .get(count)
+            .is_some_and(|op| is_still_there(op, code, &changed))
+        {
+            let reader = reader.get_or_insert_with(|| Reader::new(bytes, size, model));
+            if !reader.read(at, &mut instruction) {
+                break;
             }
-        };
-        ops.push(op);
+            let op = lower(&instruction, bytes, size, data, model);
+            match ops.get_mut(count) {
+                Some(old) if old.next == op.next => *old = op,
+                _ => {
+                    ops.truncate(count);
+                    ops.push(op);
+                }
+            }
+        }
+        let op = &ops[count];
         at = op.next.into();
+        count += 1;
         if op.is_last() {
             break;
         }
     }
+    ops.truncate(count);
     if let [.., first, branch] = ops.as_mut_slice()
         && let Some(run) = exec::pair(first, branch)
     {
         first.pair(run);
     }
     ops.shrink_to_fit();
-    ops
+}
+
+/// From the first to the last byte of `code` that differs from `bytes`.
+fn difference(code: &[u8], bytes: &[u8]) -> Range<usize> {
+    let pairs = || code.iter().zip(bytes);
+    let first = pairs().position(|(a, b)| a != b);
+    let last = pairs().rposition(|(a, b)| a != b);
+    let end = match bytes.len() < code.len() {
+        true => code.len(),
+        false => last.map_or(0, |n| n + 1),
+    };
+    first.unwrap_or(bytes.len().min(code.len()))..end
+}
+
+/// Whether none of the bytes of `op`, which was decoded from `code`, `changed`.
+fn is_still_there(op: &Op, code: &[u8], changed: &Range<usize>) -> bool {
+    // The second of a pair is the last instruction.
+    let end = if op.is_paired() {
+        code.len()
+    } else {
+        op.next.into()
+    };
+    end <= changed.start || changed.end <= op.start() as usize
 }
