@@ -2,7 +2,7 @@
 //! FSQRT FRNDINT FSCALE FPREM FXTRACT FABS FCHS.
 //! Intel SDM volume 1, section 8.3.5.
 
-use super::operand::{Double, Dword, Operand, Register, Single, Word};
+use super::operand::{Double, Dword, Operand, Register, Single, Value, Word};
 use super::soft::remainder::{Quotient, remainder};
 use super::soft::{Env, Float80, Format, Unpacked, arith, integral, scale};
 use super::state::status;
@@ -55,14 +55,24 @@ fn combine<K: Operation, S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec<bool>
         }
         return Ok(masked);
     };
-    let mut env = fpu.env();
-    let x = fpu.st(op.dst).unpack(&env);
-    let result = K::apply(&mut env, x, y);
+    let x = fpu.st(op.dst);
+    let (result, env) = match (fpu.plain_env(), x.normal(), y.normal_number()) {
+        (Some(mut env), Some(x), Some(y)) => (K::apply(&mut env, x, y), env),
+        _ => apply_to_any::<K, _>(fpu.env(), x, y),
+    };
     let proceed = core.settle(&env);
     if proceed {
         core.cpu.fpu.set_st(op.dst, result);
     }
     Ok(proceed)
+}
+
+/// An operation on any operands under any control word, out of the way of the frequent case.
+#[cold]
+#[inline(never)]
+fn apply_to_any<K: Operation, V: Value>(mut env: Env, x: Float80, y: V) -> (Float80, Env) {
+    let result = K::apply(&mut env, x.unpack(&Env::PLAIN), y.number());
+    (result, env)
 }
 
 fn binary<K: Operation, S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {

@@ -1,9 +1,9 @@
 //! FCOM FUCOM FCOMI FUCOMI FICOM FTST in all their forms, and FXAM.
 //! Intel SDM volume 1, section 8.3.6.
 
-use super::operand::{Double, Dword, Next, Operand, Register, Single, Word};
+use super::operand::{Double, Dword, Next, Operand, Register, Single, Value, Word};
 use super::soft::compare::{Relation, compare, compare_quiet};
-use super::soft::{Class, Env, Format, Unpacked};
+use super::soft::{Class, Env, Float80, Format, Unpacked};
 use super::state::status::{C0, C1, C2, C3, CONDITIONS};
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
@@ -93,11 +93,21 @@ fn relate<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec<
         return Ok(masked);
     };
     let mut env = fpu.env();
-    let x = fpu.st(0).unpack(&env);
-    let relation = R::relate(&mut env, x, y);
+    let x = fpu.st(0);
+    let relation = match (x.normal(), y.normal_number()) {
+        (Some(x), Some(y)) => R::relate(&mut env, x, y),
+        _ => relate_any::<R, _>(&mut env, x, y),
+    };
     // The result is there even if an unmasked exception keeps the stack as it is.
     T::report(core, relation);
     Ok(core.settle(&env))
+}
+
+/// A comparison of any operands, out of the way of the frequent case.
+#[cold]
+#[inline(never)]
+fn relate_any<R: Rule, V: Value>(env: &mut Env, x: Float80, y: V) -> Relation {
+    R::relate(env, x.unpack(&Env::PLAIN), y.number())
 }
 
 fn once<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec {
@@ -124,8 +134,10 @@ fn and_pop_both<R: Rule>(core: &mut Core<'_>, op: &Op) -> Exec {
 struct Nought;
 
 impl Operand for Nought {
-    fn read(_: &mut Core<'_>, _: &Op) -> Exec<Option<Unpacked>> {
-        Ok(Some(Unpacked::from_integer(0)))
+    type Value = Float80;
+
+    fn read(_: &mut Core<'_>, _: &Op) -> Exec<Option<Float80>> {
+        Ok(Some(Float80::zero(false)))
     }
 
     fn note(_: &mut Core<'_>, _: &Op) {}

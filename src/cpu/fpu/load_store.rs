@@ -1,10 +1,10 @@
 //! FLD FST FILD FIST FISTTP FBLD FBSTP FXCH FCMOVcc and the constants.
 //! Intel SDM volume 1, section 8.3.3 and 8.3.4.
 
-use super::operand::{Double, Dword, Operand, Qword, Single, Word};
+use super::operand::{Double, Dword, Operand, Qword, Single, Value, Word};
 use super::soft::constant::Constant;
 use super::soft::{
-    Env, Float32, Float64, Float80, Format, Rounding, arith, bcd, exception, integral,
+    Env, Float32, Float64, Float80, Format, Rounding, Unpacked, arith, bcd, exception, integral,
 };
 use super::state::status::C1;
 use super::unit::StackFault;
@@ -26,7 +26,22 @@ fn load<S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
         core.push_x87(Float80::INDEFINITE);
         return Ok(());
     }
-    // A denormal operand is pushed even if that is unmasked; a signaling NaN is not.
+    match x.normal_number() {
+        Some(x) => {
+            core.cpu.fpu.set_conditions(C1, 0);
+            core.cpu.fpu.push(arith::extended(&x));
+        }
+        None => load_any(core, x),
+    }
+    Ok(())
+}
+
+/// Pushes what is not a normal number: a denormal one even if that is unmasked, but not then a
+/// signaling NaN.
+#[cold]
+#[inline(never)]
+fn load_any<V: Value>(core: &mut Core<'_>, x: V) {
+    let x = x.number();
     let mut env = core.cpu.fpu.env();
     let value = arith::convert(&mut env, x);
     env.raise(if x.denormal { exception::DENORMAL } else { 0 });
@@ -34,7 +49,6 @@ fn load<S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
     if env.unmasked() & exception::INVALID == 0 {
         core.cpu.fpu.push(value);
     }
-    Ok(())
 }
 
 /// Pushes what needs no conversion.
@@ -99,7 +113,7 @@ trait Destination {
     const INDEFINITE: u64;
 
     /// ST(0) in that format.
-    fn convert(env: &mut Env, value: Float80) -> u64;
+    fn convert(env: &mut Env, value: Unpacked) -> u64;
 }
 
 macro_rules! destinations {
@@ -111,15 +125,14 @@ macro_rules! destinations {
             const INDEFINITE: u64 = $indefinite;
 
             #[inline(always)]
-            fn convert($env: &mut Env, $value: Float80) -> u64 {
-                let $value = $value.unpack($env);
+            fn convert($env: &mut Env, $value: Unpacked) -> u64 {
                 $result
             }
         }
     )*};
 }
 
-fn truncated(env: &mut Env, value: super::soft::Unpacked, bits: u32) -> u64 {
+fn truncated(env: &mut Env, value: Unpacked, bits: u32) -> u64 {
     env.rounding = Rounding::Zero;
     integral::to_integer(env, value, bits).cast_unsigned()
 }
@@ -143,8 +156,10 @@ fn deliver<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
     if fpu.is_empty(0) {
         return deliver_nothing::<D>(core, op);
     }
-    let mut env = fpu.env();
-    let value = D::convert(&mut env, fpu.st(0));
+    let (value, env) = match (fpu.plain_env(), fpu.st(0).normal()) {
+        (Some(mut env), Some(value)) => (D::convert(&mut env, value), env),
+        _ => convert_any::<D>(fpu.env(), fpu.st(0)),
+    };
     // All but PE keep an unmasked store from happening.
     let stored = env.unmasked() & !exception::PRECISION == 0;
     if stored {
@@ -154,6 +169,14 @@ fn deliver<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
     core.note_operand(op);
     core.settle(&env);
     Ok(stored)
+}
+
+/// Any number under any control word, out of the way of the frequent case.
+#[cold]
+#[inline(never)]
+fn convert_any<D: Destination>(mut env: Env, value: Float80) -> (u64, Env) {
+    let value = D::convert(&mut env, value.unpack(&Env::PLAIN));
+    (value, env)
 }
 
 #[cold]

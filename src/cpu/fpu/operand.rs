@@ -1,13 +1,54 @@
 //! Source operands of the arithmetic and comparing instructions, as types.
 
-use super::soft::{Env, Float32, Float64, Format, Unpacked};
+use super::soft::{Env, Float32, Float64, Float80, Format, Unpacked};
 use crate::cpu::decode::Op;
 use crate::cpu::{Core, Exec};
 
+/// What an operand holds before it is taken apart.
+pub(super) trait Value: Copy {
+    /// Takes it apart if it is a normal number.
+    fn normal_number(self) -> Option<Unpacked>;
+
+    /// Takes it apart.
+    fn number(self) -> Unpacked;
+}
+
+/// Unpacking looks at nothing but DAZ, which the x87 does not have.
+impl<F: Format> Value for F {
+    #[inline(always)]
+    fn normal_number(self) -> Option<Unpacked> {
+        self.normal()
+    }
+
+    #[inline(always)]
+    fn number(self) -> Unpacked {
+        self.unpack(&Env::PLAIN)
+    }
+}
+
+/// An integer of any size.
+#[derive(Clone, Copy)]
+pub(super) struct Integer(i64);
+
+impl Value for Integer {
+    #[inline(always)]
+    fn normal_number(self) -> Option<Unpacked> {
+        (self.0 != 0).then(|| Unpacked::from_integer(self.0))
+    }
+
+    #[inline(always)]
+    fn number(self) -> Unpacked {
+        Unpacked::from_integer(self.0)
+    }
+}
+
 /// A source operand; `None` if it is an empty register.
 pub(super) trait Operand {
+    /// What it holds.
+    type Value: Value;
+
     /// Reads it; memory faults come here.
-    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Unpacked>>;
+    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Self::Value>>;
 
     /// Records the operand as the last one of the unit.
     fn note(core: &mut Core<'_>, op: &Op);
@@ -29,17 +70,16 @@ pub(super) struct Dword;
 pub(super) struct Qword;
 
 #[inline(always)]
-fn stack(core: &Core<'_>, i: u8) -> Option<Unpacked> {
+fn stack(core: &Core<'_>, i: u8) -> Option<Float80> {
     let fpu = &core.cpu.fpu;
-    (!fpu.is_empty(i)).then(|| fpu.st(i).unpack(&PLAIN))
+    (!fpu.is_empty(i)).then(|| fpu.st(i))
 }
 
-/// Unpacking looks at nothing but DAZ, which the x87 does not have.
-const PLAIN: Env = Env::PLAIN;
-
 impl Operand for Register {
+    type Value = Float80;
+
     #[inline(always)]
-    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Unpacked>> {
+    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Float80>> {
         Ok(stack(core, op.src))
     }
 
@@ -48,8 +88,10 @@ impl Operand for Register {
 }
 
 impl Operand for Next {
+    type Value = Float80;
+
     #[inline(always)]
-    fn read(core: &mut Core<'_>, _: &Op) -> Exec<Option<Unpacked>> {
+    fn read(core: &mut Core<'_>, _: &Op) -> Exec<Option<Float80>> {
         Ok(stack(core, 1))
     }
 
@@ -58,12 +100,14 @@ impl Operand for Next {
 }
 
 macro_rules! memory {
-    ($operand:ident, $width:ty, |$value:ident| $unpacked:expr) => {
+    ($operand:ident, $width:ty, $value:ty, |$bits:ident| $number:expr) => {
         impl Operand for $operand {
+            type Value = $value;
+
             #[inline(always)]
-            fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Unpacked>> {
-                let $value: $width = core.load(op)?;
-                Ok(Some($unpacked))
+            fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<$value>> {
+                let $bits: $width = core.load(op)?;
+                Ok(Some($number))
             }
 
             #[inline(always)]
@@ -74,14 +118,12 @@ macro_rules! memory {
     };
 }
 
-memory!(Single, u32, |value| Float32(value).unpack(&PLAIN));
-memory!(Double, u64, |value| Float64(value).unpack(&PLAIN));
-memory!(Word, u16, |value| Unpacked::from_integer(
-    value.cast_signed().into()
+memory!(Single, u32, Float32, |bits| Float32(bits));
+memory!(Double, u64, Float64, |bits| Float64(bits));
+memory!(Word, u16, Integer, |bits| Integer(
+    bits.cast_signed().into()
 ));
-memory!(Dword, u32, |value| Unpacked::from_integer(
-    value.cast_signed().into()
+memory!(Dword, u32, Integer, |bits| Integer(
+    bits.cast_signed().into()
 ));
-memory!(Qword, u64, |value| Unpacked::from_integer(
-    value.cast_signed()
-));
+memory!(Qword, u64, Integer, |bits| Integer(bits.cast_signed()));

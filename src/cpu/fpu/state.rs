@@ -212,6 +212,17 @@ impl Fpu {
         Env::x87(self.control)
     }
 
+    /// The environment if it rounds as nearly always, to the nearest and to extended precision:
+    /// so the compiler knows.
+    #[inline(always)]
+    pub fn plain_env(&self) -> Option<Env> {
+        let is_plain = self.control & 0x0f00 == 0x0300;
+        is_plain.then_some(Env {
+            masks: (self.control & status::EXCEPTIONS) as u8,
+            ..Env::PLAIN
+        })
+    }
+
     /// The abridged tag word of FXSAVE: a bit for each physical register in use.
     pub fn used(&self) -> u8 {
         self.used

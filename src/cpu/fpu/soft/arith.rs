@@ -345,6 +345,13 @@ pub fn store<F: Format>(env: &mut Env, a: Unpacked) -> F {
     value
 }
 
+/// A normal number of another format, or an integer, in 80-bit format; always exact.
+#[must_use]
+#[inline(always)]
+pub(crate) fn extended(a: &Unpacked) -> Float80 {
+    Float80::assemble(a.sign, a.exp + Float80::BIAS, a.sig)
+}
+
 /// An integer in 80-bit format; always exact.
 #[must_use]
 pub fn from_integer(value: i64) -> Float80 {
@@ -357,5 +364,5 @@ pub(crate) fn pack_magnitude(sign: bool, magnitude: u64) -> Float80 {
     if a.is_zero() {
         return Float80::zero(sign);
     }
-    Float80::assemble(sign, a.exp + Float80::BIAS, a.sig)
+    extended(&a)
 }

@@ -24,6 +24,9 @@ pub trait Format: Copy {
     /// Bits of the significand that an arithmetic result keeps.
     fn precision(env: &Env) -> u32;
 
+    /// Takes a normal number apart; `None` for everything else.
+    fn normal(self) -> Option<Unpacked>;
+
     /// Takes the bit pattern apart; DAZ turns denormal numbers into zeros.
     fn unpack(self, env: &Env) -> Unpacked;
 
@@ -74,11 +77,19 @@ pub struct Float80 {
     pub significand: u64,
 }
 
+/// A number of exponent field `exponent` and significand `sig` (left-aligned, with its integer
+/// bit), if that makes it a normal one.
+#[inline(always)]
+fn normal<F: Format>(sign: bool, exponent: i32, sig: u64) -> Option<Unpacked> {
+    let is_normal = exponent != 0 && exponent != F::TOP && sig & INTEGER != 0;
+    is_normal.then(|| Unpacked::normal(sign, exponent - F::BIAS, sig))
+}
+
 /// Fraction field `fraction` (left-aligned below the integer bit) with exponent field `exponent`.
 #[inline(always)]
 fn unpack_ieee<F: Format>(env: &Env, sign: bool, exponent: i32, fraction: u64) -> Unpacked {
-    if exponent != 0 && exponent != F::TOP {
-        return Unpacked::normal(sign, exponent - F::BIAS, fraction | INTEGER);
+    if let Some(number) = normal::<F>(sign, exponent, fraction | INTEGER) {
+        return number;
     }
     if exponent == 0 {
         if fraction == 0 || env.daz {
@@ -94,6 +105,33 @@ fn unpack_ieee<F: Format>(env: &Env, sign: bool, exponent: i32, fraction: u64) -
     Unpacked::special(class, sign, fraction | INTEGER)
 }
 
+/// Sign, exponent field, and fraction field left-aligned below the integer bit.
+type Fields = (bool, i32, u64);
+
+impl Float16 {
+    #[inline(always)]
+    fn fields(self) -> Fields {
+        let exponent = i32::from(self.0 >> 10 & 0x1f);
+        (self.0 >> 15 != 0, exponent, u64::from(self.0 & 0x3ff) << 53)
+    }
+}
+
+impl Float32 {
+    #[inline(always)]
+    fn fields(self) -> Fields {
+        let exponent = (self.0 >> 23 & 0xff).cast_signed();
+        (self.0 >> 31 != 0, exponent, u64::from(self.0 << 9) << 31)
+    }
+}
+
+impl Float64 {
+    #[inline(always)]
+    fn fields(self) -> Fields {
+        let exponent = (self.0 >> 52 & 0x7ff) as i32;
+        (self.0 >> 63 != 0, exponent, self.0 << 12 >> 1)
+    }
+}
+
 impl Format for Float16 {
     const BIAS: i32 = 15;
     const TOP: i32 = 0x1f;
@@ -107,9 +145,14 @@ impl Format for Float16 {
 
     #[inline(always)]
     fn unpack(self, env: &Env) -> Unpacked {
-        let exponent = i32::from(self.0 >> 10 & 0x1f);
-        let fraction = u64::from(self.0 & 0x3ff) << 53;
-        unpack_ieee::<Self>(env, self.0 >> 15 != 0, exponent, fraction)
+        let (sign, exponent, fraction) = self.fields();
+        unpack_ieee::<Self>(env, sign, exponent, fraction)
+    }
+
+    #[inline(always)]
+    fn normal(self) -> Option<Unpacked> {
+        let (sign, exponent, fraction) = self.fields();
+        normal::<Self>(sign, exponent, fraction | INTEGER)
     }
 
     #[inline(always)]
@@ -137,9 +180,14 @@ impl Format for Float32 {
 
     #[inline(always)]
     fn unpack(self, env: &Env) -> Unpacked {
-        let exponent = (self.0 >> 23 & 0xff).cast_signed();
-        let fraction = u64::from(self.0 << 9) << 31;
-        unpack_ieee::<Self>(env, self.0 >> 31 != 0, exponent, fraction)
+        let (sign, exponent, fraction) = self.fields();
+        unpack_ieee::<Self>(env, sign, exponent, fraction)
+    }
+
+    #[inline(always)]
+    fn normal(self) -> Option<Unpacked> {
+        let (sign, exponent, fraction) = self.fields();
+        normal::<Self>(sign, exponent, fraction | INTEGER)
     }
 
     #[inline(always)]
@@ -167,9 +215,14 @@ impl Format for Float64 {
 
     #[inline(always)]
     fn unpack(self, env: &Env) -> Unpacked {
-        let exponent = (self.0 >> 52 & 0x7ff) as i32;
-        let fraction = self.0 << 12 >> 1;
-        unpack_ieee::<Self>(env, self.0 >> 63 != 0, exponent, fraction)
+        let (sign, exponent, fraction) = self.fields();
+        unpack_ieee::<Self>(env, sign, exponent, fraction)
+    }
+
+    #[inline(always)]
+    fn normal(self) -> Option<Unpacked> {
+        let (sign, exponent, fraction) = self.fields();
+        normal::<Self>(sign, exponent, fraction | INTEGER)
     }
 
     #[inline(always)]
@@ -255,11 +308,16 @@ impl Format for Float80 {
 
     #[inline(always)]
     fn unpack(self, _: &Env) -> Unpacked {
-        let exponent = i32::from(self.sign_exponent & 0x7fff);
-        if self.significand & INTEGER == 0 || exponent == 0 || exponent == Self::TOP {
-            return self.unpack_special();
+        match self.normal() {
+            Some(number) => number,
+            None => self.unpack_special(),
         }
-        Unpacked::normal(self.is_negative(), exponent - Self::BIAS, self.significand)
+    }
+
+    #[inline(always)]
+    fn normal(self) -> Option<Unpacked> {
+        let exponent = i32::from(self.sign_exponent & 0x7fff);
+        normal::<Self>(self.is_negative(), exponent, self.significand)
     }
 
     #[inline(always)]
