@@ -288,7 +288,31 @@ impl Core<'_> {
 
     /// Loads `N` bytes from `offset` of a segment: the wide operands of x87 and SSE, and
     /// state images.
+    #[inline(always)]
     pub fn load_bytes<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
+        match self.quick_host_bytes::<N>(Access::Read, segment, offset) {
+            Some(host) => Ok(read_host_bytes(host)),
+            None => self.load_bytes_checked(segment, offset),
+        }
+    }
+
+    /// [`Core::quick_host`] of `N` bytes, if they are aligned.
+    #[inline(always)]
+    fn quick_host_bytes<const N: usize>(
+        &self,
+        access: Access,
+        segment: u8,
+        offset: u64,
+    ) -> Option<usize> {
+        match N.is_power_of_two() {
+            true => self.quick_host(access, segment, offset, N as u64),
+            false => None,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn load_bytes_checked<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
         let linear = self.linear(Access::Read, segment, offset, N as u64)?;
         let user = self.cpu.mode.user;
         if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
@@ -302,7 +326,25 @@ impl Core<'_> {
     }
 
     /// Stores `N` bytes to `offset` of a segment, all or none.
+    #[inline(always)]
     pub fn store_bytes<const N: usize>(
+        &mut self,
+        segment: u8,
+        offset: u64,
+        bytes: [u8; N],
+    ) -> Exec {
+        match self.quick_host_bytes::<N>(Access::Write, segment, offset) {
+            Some(host) => {
+                write_host_bytes(host, bytes);
+                Ok(())
+            }
+            None => self.store_bytes_checked(segment, offset, bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_bytes_checked<const N: usize>(
         &mut self,
         segment: u8,
         offset: u64,

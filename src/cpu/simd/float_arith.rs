@@ -4,7 +4,7 @@
 use super::approximate;
 use super::binary::each;
 use super::float::{self, Number};
-use super::float_fast::{Fast, is_suitable};
+use super::float_fast::{Fast, is_right, is_right_with_zeros, is_suitable};
 use super::operand::{Place, Unit, Vector, by_form, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fpu::eflags;
@@ -12,20 +12,21 @@ use crate::cpu::fpu::soft::compare::{Relation, compare, compare_quiet};
 use crate::cpu::fpu::soft::{Env, Float32, Float64, Unpacked};
 use crate::cpu::{Core, Exec, Handler, flags};
 use iced_x86::{EncodingKind, Instruction, Mnemonic as M};
+use std::cmp::Ordering;
 
 /// An operation on a lane of the destination and one of the source.
 trait Operation {
+    /// Only the source counts.
+    const IS_UNARY: bool = false;
+
     fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N;
 
-    /// The result where it changes no flag and is to be had cheaply.
-    #[inline(always)]
-    fn fast<N: Fast>(_a: N, _b: N) -> Option<N> {
-        None
-    }
+    /// What the host makes of it, for [`is_right`] to judge.
+    fn on_host<N: Fast>(a: N, b: N) -> N;
 }
 
 macro_rules! operations {
-    ($($name:ident: $soft:path, $fast:ident;)*) => {$(
+    ($($name:ident: $soft:path, $host:ident;)*) => {$(
         struct $name;
 
         impl Operation for $name {
@@ -35,18 +36,18 @@ macro_rules! operations {
             }
 
             #[inline(always)]
-            fn fast<N: Fast>(a: N, b: N) -> Option<N> {
-                N::$fast(a, b)
+            fn on_host<N: Fast>(a: N, b: N) -> N {
+                N::$host(a, b)
             }
         }
     )*};
 }
 
 operations! {
-    Add: float::add, fast_add;
-    Sub: float::sub, fast_sub;
-    Mul: float::mul, fast_mul;
-    Div: float::div, fast_div;
+    Add: float::add, host_add;
+    Sub: float::sub, host_sub;
+    Mul: float::mul, host_mul;
+    Div: float::div, host_div;
 }
 
 struct Min;
@@ -58,6 +59,14 @@ impl Operation for Min {
     fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N {
         float::min(env, a, b)
     }
+
+    #[inline(always)]
+    fn on_host<N: Fast>(a: N, b: N) -> N {
+        match N::host_compare(a, b) {
+            Some(Ordering::Less) => a,
+            _ => b,
+        }
+    }
 }
 
 impl Operation for Max {
@@ -65,17 +74,27 @@ impl Operation for Max {
     fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N {
         float::max(env, a, b)
     }
+
+    #[inline(always)]
+    fn on_host<N: Fast>(a: N, b: N) -> N {
+        match N::host_compare(a, b) {
+            Some(Ordering::Greater) => a,
+            _ => b,
+        }
+    }
 }
 
 impl Operation for Sqrt {
+    const IS_UNARY: bool = true;
+
     #[inline(always)]
     fn apply<N: Number>(env: &mut Env, _: N, b: N) -> N {
         float::sqrt(env, b)
     }
 
     #[inline(always)]
-    fn fast<N: Fast>(_: N, b: N) -> Option<N> {
-        N::fast_sqrt(b)
+    fn on_host<N: Fast>(_: N, b: N) -> N {
+        N::host_sqrt(b)
     }
 }
 
@@ -88,29 +107,46 @@ fn map<N: Number>(a: u128, b: u128, mut f: impl FnMut(N, N) -> N) -> u128 {
     })
 }
 
-fn packed<O: Operation, N: Number + Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+#[inline(always)]
+fn packed<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
-    if is_suitable(core.cpu.sse.mxcsr) {
-        let mut fine = true;
-        let result = each::<U>(|lane| {
-            map::<N>(a[lane], b[lane], |a, b| match O::fast(a, b) {
-                Some(value) => value,
-                None => {
-                    fine = false;
-                    a
-                }
-            })
-        });
-        if fine {
-            U::set(core, op, result);
-            return Ok(());
-        }
+    let mut right = is_suitable(core.cpu.sse.mxcsr);
+    let result = each::<U>(|lane| {
+        map::<N>(a[lane], b[lane], |a, b| {
+            let result = O::on_host(a, b);
+            right &= is_right(if O::IS_UNARY { b } else { a }, b, result);
+            result
+        })
+    });
+    if !right {
+        return packed_slowly::<O, N, U>(core, op, b);
     }
+    U::set(core, op, result);
+    Ok(())
+}
+
+/// What is left of [`packed`]: so the frequent case is short.
+#[cold]
+#[inline(never)]
+fn packed_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b: Vector) -> Exec {
+    let suitable = is_suitable(core.cpu.sse.mxcsr);
+    let a = U::first(core, op);
     finish_packed::<U>(core, op, |env, lane| {
-        map::<N>(a[lane], b[lane], |a, b| O::apply(env, a, b))
+        map::<N>(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
     })
+}
+
+/// One number of a result, from the host if that is right.
+#[inline(always)]
+fn apply<O: Operation, N: Fast>(env: &mut Env, suitable: bool, a: N, b: N) -> N {
+    let result = O::on_host(a, b);
+    let first = if O::IS_UNARY { b } else { a };
+    match suitable && is_right_with_zeros(first, b, result) {
+        true => result,
+        false => O::apply(env, a, b),
+    }
 }
 
 /// Computes a vector lane by lane and writes it, unless an exception prevents that.
@@ -134,18 +170,28 @@ fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> u128
     Ok(result)
 }
 
-fn scalar<O: Operation, N: Number + Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+#[inline(always)]
+fn scalar<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
     let a = N::lane(U::first(core, op)[0], 0);
-    if is_suitable(core.cpu.sse.mxcsr)
-        && let Some(value) = O::fast(a, b)
-    {
-        set_low::<U, N>(core, op, value);
-        return Ok(());
+    let result = O::on_host(a, b);
+    let first = if O::IS_UNARY { b } else { a };
+    if !is_suitable(core.cpu.sse.mxcsr) || !is_right(first, b, result) {
+        return scalar_slowly::<O, N, U>(core, op, b);
     }
+    set_low::<U, N>(core, op, result);
+    Ok(())
+}
+
+/// What is left of [`scalar`].
+#[cold]
+#[inline(never)]
+fn scalar_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b: N) -> Exec {
+    let suitable = is_suitable(core.cpu.sse.mxcsr);
+    let a = N::lane(U::first(core, op)[0], 0);
     let mut env = core.sse_env();
-    let value = O::apply(&mut env, a, b);
+    let value = apply::<O, N>(&mut env, suitable, a, b);
     core.settle_sse(&env)?;
     set_low::<U, N>(core, op, value);
     Ok(())
@@ -376,18 +422,29 @@ impl Rule for Unordered {
     }
 }
 
-fn compare_scalar<R: Rule, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn compare_scalar<R: Rule, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
     let a = N::lane(core.cpu.sse.get(op.dst), 0);
-    let mut env = core.sse_env();
-    let (a, b) = (a.unpack(&env), b.unpack(&env));
-    let relation = R::relate(&mut env, a, b);
-    core.settle_sse(&env)?;
+    let relation = match a.is_ordinary() && b.is_ordinary() {
+        true => N::host_compare(a, b),
+        false => relate_any::<R, N>(core, a, b)?,
+    };
     core.cpu
         .flags
         .set_arithmetic(eflags(relation), flags::ARITHMETIC);
     Ok(())
+}
+
+/// What is left of [`compare_scalar`].
+#[cold]
+#[inline(never)]
+fn relate_any<R: Rule, N: Number>(core: &mut Core<'_>, a: N, b: N) -> Exec<Relation> {
+    let mut env = core.sse_env();
+    let (a, b) = (a.unpack(&env), b.unpack(&env));
+    let relation = R::relate(&mut env, a, b);
+    core.settle_sse(&env)?;
+    Ok(relation)
 }
 
 /// The four forms of an operation, in SSE and AVX.

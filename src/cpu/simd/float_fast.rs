@@ -3,89 +3,108 @@
 //! Rust's `f32` and `f64` are IEEE 754 numbers that round to the nearest on every host. Where the
 //! guest does so too, has PE raised and masked already (after any inexact result, it stays), and
 //! operands and result are zero or well inside the normal range, the host's result is the guest's
-//! and no flag changes. Everything else returns `None` and goes through [`crate::cpu::fpu::soft`].
+//! and no flag changes. Everything else goes through [`crate::cpu::fpu::soft`].
 
+use super::float::Number;
+use crate::cpu::fpu::soft::compare::Relation;
 use crate::cpu::fpu::soft::{Float32, Float64};
 
 /// RC, PM and PE of MXCSR, and their values where this file may be used.
 const RELEVANT: u32 = 0x6000 | 0x1000 | 0x20;
 const SUITABLE: u32 = 0x1000 | 0x20;
 
-/// Whether results may come from here under `mxcsr`.
+/// Whether results may come from the host under `mxcsr`.
 #[inline(always)]
 pub(super) fn is_suitable(mxcsr: u32) -> bool {
     mxcsr & RELEVANT == SUITABLE
 }
 
-/// Arithmetic that gives a result only where it needs no flags.
-pub(super) trait Fast: Sized {
+/// A number that the host computes with.
+pub(super) trait Fast: Number {
+    /// The bits of the fraction field.
+    const FRACTION: usize = Self::BITS - 1 - Self::TOP.count_ones() as usize;
+
     /// `a + b`.
-    fn fast_add(a: Self, b: Self) -> Option<Self>;
+    fn host_add(a: Self, b: Self) -> Self;
     /// `a - b`.
-    fn fast_sub(a: Self, b: Self) -> Option<Self>;
+    fn host_sub(a: Self, b: Self) -> Self;
     /// `a * b`.
-    fn fast_mul(a: Self, b: Self) -> Option<Self>;
+    fn host_mul(a: Self, b: Self) -> Self;
     /// `a / b`.
-    fn fast_div(a: Self, b: Self) -> Option<Self>;
+    fn host_div(a: Self, b: Self) -> Self;
     /// The square root of `a`.
-    fn fast_sqrt(a: Self) -> Option<Self>;
+    fn host_sqrt(a: Self) -> Self;
+    /// How `a` and `b` relate.
+    fn host_compare(a: Self, b: Self) -> Relation;
+
+    /// Neither zero nor denormal, infinite or NaN, nor the smallest of exponents: a result that
+    /// looks so did not underflow before it was rounded.
+    #[inline(always)]
+    fn is_ordinary(self) -> bool {
+        let exponent = (self.bits() >> Self::FRACTION) as i32 & Self::TOP;
+        (2..Self::TOP).contains(&exponent)
+    }
+
+    /// Of either sign.
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        self.bits() << (64 - Self::BITS) << 1 == 0
+    }
+}
+
+/// Whether `result`, which the host has computed from `a` and `b`, is the guest's too and raises
+/// nothing but PE: the case without zeros.
+#[inline(always)]
+pub(super) fn is_right<N: Fast>(a: N, b: N, result: N) -> bool {
+    a.is_ordinary() && b.is_ordinary() && result.is_ordinary()
+}
+
+/// [`is_right`] with zeros. As a result one is right if an operand is one too.
+#[inline(always)]
+pub(super) fn is_right_with_zeros<N: Fast>(a: N, b: N, result: N) -> bool {
+    let is_plain = |x: N| x.is_ordinary() || x.is_zero();
+    let exact_zero = result.is_zero() && (a.is_zero() || b.is_zero());
+    is_plain(a) && is_plain(b) && (result.is_ordinary() || exact_zero)
 }
 
 macro_rules! fast {
     ($number:ident, $host:ty) => {
         impl $number {
-            /// Neither denormal, infinite nor NaN.
             #[inline(always)]
-            fn is_plain(x: $host) -> bool {
-                x.is_normal() || x == 0.0
-            }
-
-            /// Far enough from both ends that rounding neither underflowed nor overflowed.
-            #[inline(always)]
-            fn is_safe(x: $host) -> bool {
-                x.is_normal() && x.abs() != <$host>::MIN_POSITIVE
+            fn host(self) -> $host {
+                <$host>::from_bits(self.0)
             }
         }
 
         impl Fast for $number {
             #[inline(always)]
-            fn fast_add(a: Self, b: Self) -> Option<Self> {
-                let (a, b) = (<$host>::from_bits(a.0), <$host>::from_bits(b.0));
-                let sum = a + b;
-                let fine = Self::is_plain(a) && Self::is_plain(b);
-                (fine && (Self::is_safe(sum) || sum == 0.0)).then(|| Self(sum.to_bits()))
+            fn host_add(a: Self, b: Self) -> Self {
+                Self((a.host() + b.host()).to_bits())
             }
 
             #[inline(always)]
-            fn fast_sub(a: Self, b: Self) -> Option<Self> {
-                let (a, b) = (<$host>::from_bits(a.0), <$host>::from_bits(b.0));
-                let difference = a - b;
-                let fine = Self::is_plain(a) && Self::is_plain(b);
-                (fine && (Self::is_safe(difference) || difference == 0.0))
-                    .then(|| Self(difference.to_bits()))
+            fn host_sub(a: Self, b: Self) -> Self {
+                Self((a.host() - b.host()).to_bits())
             }
 
             #[inline(always)]
-            fn fast_mul(a: Self, b: Self) -> Option<Self> {
-                let (a, b) = (<$host>::from_bits(a.0), <$host>::from_bits(b.0));
-                let product = a * b;
-                let fine = Self::is_plain(a) && Self::is_plain(b);
-                let zero = a == 0.0 || b == 0.0;
-                (fine && (Self::is_safe(product) || zero)).then(|| Self(product.to_bits()))
+            fn host_mul(a: Self, b: Self) -> Self {
+                Self((a.host() * b.host()).to_bits())
             }
 
             #[inline(always)]
-            fn fast_div(a: Self, b: Self) -> Option<Self> {
-                let (a, b) = (<$host>::from_bits(a.0), <$host>::from_bits(b.0));
-                let quotient = a / b;
-                let fine = Self::is_plain(a) && b.is_normal();
-                (fine && (Self::is_safe(quotient) || a == 0.0)).then(|| Self(quotient.to_bits()))
+            fn host_div(a: Self, b: Self) -> Self {
+                Self((a.host() / b.host()).to_bits())
             }
 
             #[inline(always)]
-            fn fast_sqrt(a: Self) -> Option<Self> {
-                let a = <$host>::from_bits(a.0);
-                (a.is_normal() && a > 0.0).then(|| Self(a.sqrt().to_bits()))
+            fn host_sqrt(a: Self) -> Self {
+                Self(a.host().sqrt().to_bits())
+            }
+
+            #[inline(always)]
+            fn host_compare(a: Self, b: Self) -> Relation {
+                a.host().partial_cmp(&b.host())
             }
         }
     };

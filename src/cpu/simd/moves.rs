@@ -28,6 +28,7 @@ const fn bytes<U: Unit>() -> u64 {
     16 * U::LANES as u64
 }
 
+#[inline(always)]
 fn load_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.aligned_address(op, bytes::<U>())?;
@@ -36,6 +37,7 @@ fn load_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
+#[inline(always)]
 fn load_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.effective_address(op);
@@ -44,12 +46,14 @@ fn load_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
+#[inline(always)]
 fn store_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.aligned_address(op, bytes::<U>())?;
     U::store_at(core, op, offset, U::register(core, op.src))
 }
 
+#[inline(always)]
 fn store_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.effective_address(op);
@@ -57,6 +61,7 @@ fn store_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// MOVSS, MOVSD, MOVD, MOVQ from memory: the rest of the register becomes zero.
+#[inline(always)]
 fn load_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let value = core.load::<W>(op)?.zero_extend();
@@ -64,6 +69,7 @@ fn load_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
+#[inline(always)]
 fn store_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     core.store(op, W::truncate(core.cpu.sse.get(op.src) as u64))
