@@ -163,12 +163,27 @@ impl Flags {
         (self.sign ^ self.carry ^ (self.carry << 1)) >> 63 != 0
     }
 
-    /// Replaces CF, keeping the other five.
+    /// After `x + 1 = r`, CF as it was.
+    #[inline(always)]
+    pub fn set_increment<W: Width>(&mut self, x: W, r: W) {
+        let carry = self.cf();
+        self.set_result(r, x.zero_extend() & !r.zero_extend());
+        self.set_cf(carry);
+    }
+
+    /// After `x - 1 = r`, CF as it was.
+    #[inline(always)]
+    pub fn set_decrement<W: Width>(&mut self, x: W, r: W) {
+        let carry = self.cf();
+        self.set_result(r, !x.zero_extend() & r.zero_extend());
+        self.set_cf(carry);
+    }
+
+    /// Replaces CF, keeping the other five: for OF both bits flip together.
     #[inline(always)]
     pub fn set_cf(&mut self, cf: bool) {
-        let of = self.of();
-        let half = self.carry & !(CARRY_BIT | CARRY_XOR_OVERFLOW_BIT);
-        self.carry = half | carry_word(cf, of, false);
+        let flip = (self.carry ^ u64::from(cf) << 63) & CARRY_BIT;
+        self.carry ^= flip | flip >> 1;
     }
 
     /// Replaces OF, keeping the other five.
@@ -293,6 +308,22 @@ mod tests {
                     assert_eq!(flags.arithmetic(), expected, "{x} - {y} - {carry}");
                     assert_eq!(flags.less(), flags.sf() != flags.of());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn steps_by_one_have_the_flags_of_the_manual_but_for_carry() {
+        for x in 0..=255u8 {
+            for carry in [0, CF] {
+                let mut flags = Flags::default();
+                flags.set_arithmetic(carry, CF);
+                let (r, expected) = reference(x, 1, 0, true);
+                flags.set_increment(x, r);
+                assert_eq!(flags.arithmetic(), expected & !CF | carry, "{x} + 1");
+                let (r, expected) = reference(x, 1, 0, false);
+                flags.set_decrement(x, r);
+                assert_eq!(flags.arithmetic(), expected & !CF | carry, "{x} - 1");
             }
         }
     }

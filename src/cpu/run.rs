@@ -374,10 +374,11 @@ impl Core<'_> {
     /// whatever [`Flow::left`] says.
     #[inline(always)]
     fn execute(&mut self, ops: &[Op], bytes: u64) -> Exec {
-        let ip = self.cpu.rip;
-        self.cpu.regs.set_block_ip(ip);
-        self.cpu.rip = self.wrap_ip(ip.wrapping_add(bytes));
-        self.cpu.flow.end += ops.len() as Tick;
+        let cpu = &mut *self.cpu;
+        let ip = cpu.rip;
+        cpu.regs.set_block_ip(ip);
+        cpu.rip = ip.wrapping_add(bytes) & cpu.mode.ip_mask;
+        cpu.flow.end += ops.len() as Tick;
         if self.go_on(ops).is_err() {
             self.leave_at(ip, ops);
             return Err(Raised);

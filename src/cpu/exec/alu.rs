@@ -98,7 +98,7 @@ fn inc<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     let (place, x) = D::open::<B, W>(b, op)?;
     let one = b.constant(1);
     let r = b.add(x, one);
-    b.set_flags_but_carry(FlagRule::Add, x, one, r);
+    b.set_increment_flags(x, r);
     D::commit(b, op, place, r);
     Ok(())
 }
@@ -107,7 +107,7 @@ pub(super) fn dec<B: Backend, W: Width, D: Target>(b: &mut B, op: &Op) -> Exec {
     let (place, x) = D::open::<B, W>(b, op)?;
     let one = b.constant(1);
     let r = b.sub(x, one);
-    b.set_flags_but_carry(FlagRule::Sub, x, one, r);
+    b.set_decrement_flags(x, r);
     D::commit(b, op, place, r);
     Ok(())
 }

@@ -89,14 +89,10 @@ pub trait Backend {
         y: Self::Value<W>,
         r: Self::Value<W>,
     );
-    /// As [`Backend::set_flags`], but CF stays: INC and DEC.
-    fn set_flags_but_carry<W: Width>(
-        &mut self,
-        rule: FlagRule,
-        x: Self::Value<W>,
-        y: Self::Value<W>,
-        r: Self::Value<W>,
-    );
+    /// Leaves the flags of `x + 1 = r`; CF stays.
+    fn set_increment_flags<W: Width>(&mut self, x: Self::Value<W>, r: Self::Value<W>);
+    /// Leaves the flags of `x - 1 = r`; CF stays.
+    fn set_decrement_flags<W: Width>(&mut self, x: Self::Value<W>, r: Self::Value<W>);
     /// Continues at `op`'s branch target if the condition holds.
     fn branch_if<C: Condition, W: Width>(&mut self, op: &Op);
     /// The address of the instruction behind a branch, which ends its block.
@@ -229,10 +225,13 @@ impl Backend for Core<'_> {
     }
 
     #[inline(always)]
-    fn set_flags_but_carry<W: Width>(&mut self, rule: FlagRule, x: W, y: W, r: W) {
-        let carry = self.cpu.flags.cf();
-        self.set_flags(rule, x, y, r);
-        self.cpu.flags.set_cf(carry);
+    fn set_increment_flags<W: Width>(&mut self, x: W, r: W) {
+        self.cpu.flags.set_increment(x, r);
+    }
+
+    #[inline(always)]
+    fn set_decrement_flags<W: Width>(&mut self, x: W, r: W) {
+        self.cpu.flags.set_decrement(x, r);
     }
 
     #[inline(always)]

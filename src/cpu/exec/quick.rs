@@ -86,7 +86,8 @@ impl Backend for Quick<'_, '_> {
         fn zero_extend<V: Width, W: Width>(x: V) -> W;
         fn sign_extend<V: Width, W: Width>(x: V) -> W;
         fn set_flags<W: Width>(rule: FlagRule, x: W, y: W, r: W);
-        fn set_flags_but_carry<W: Width>(rule: FlagRule, x: W, y: W, r: W);
+        fn set_increment_flags<W: Width>(x: W, r: W);
+        fn set_decrement_flags<W: Width>(x: W, r: W);
         fn branch_if<C: Condition, W: Width>(op: &Op);
         fn next_ip<W: Width>() -> W;
         fn relative_target<W: Width>(op: &Op) -> W;
