@@ -140,6 +140,12 @@ impl Flow {
         self.end_block();
     }
 
+    /// Leaves the block for elsewhere, when `behind` more instructions were to come.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, behind: usize) {
+        self.end -= behind as Tick;
+    }
+
     /// Leaves the block behind the running instruction.
     #[inline(always)]
     pub fn end_block(&mut self) {
@@ -327,9 +333,9 @@ impl Core<'_> {
         let start = self.cpu.rip;
         let bytes = ops.last().map_or(0, |op| u64::from(op.next));
         let done = self.execute(ops, bytes);
+        let done = done.and_then(|()| self.check_branch(ops));
         self.cpu.flow.left = 0;
         done?;
-        self.check_branch(ops)?;
         let repeats = ops.first().is_some_and(|op| op.repeat() != Repeat::None);
         if resuming && repeats && self.cpu.rip == start {
             self.cpu.flags.assign(flags::RF, true);
@@ -351,14 +357,21 @@ impl Core<'_> {
         before.count().max(1)
     }
 
-    /// A relative branch to beyond the code segment's limit faults itself. `ops` ran last.
+    /// A relative branch to beyond the code segment's limit faults itself. `ops` ran last, up to
+    /// where [`Flow::left`] says.
     fn check_branch(&mut self, ops: &[Op]) -> Exec {
         if self.cpu.rip <= self.cpu.mode.ip_limit {
             return Ok(());
         }
         let start = self.cpu.regs.block_ip();
-        match ops.last() {
-            Some(op) if op.is_relative_branch() => {
+        // The instruction that ran last, or the first of a pair.
+        let last = ops.len() - self.cpu.flow.left as usize;
+        let branch = ops[last..]
+            .iter()
+            .take(2)
+            .find(|op| op.is_relative_branch());
+        match branch {
+            Some(op) => {
                 let behind = self.wrap_ip(start.wrapping_add(op.next.into()));
                 if self.cpu.rip == behind {
                     return Ok(());
@@ -366,7 +379,7 @@ impl Core<'_> {
                 self.cpu.rip = self.wrap_ip(start.wrapping_add(op.start()));
                 Err(self.fault_with(GP, 0))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -65,6 +65,8 @@ impl BlockKey {
 /// Instructions in a block; also its length in bytes has to fit 8 bits.
 const MAX_OPS: usize = 48;
 const MAX_BYTES: usize = 240;
+/// Conditional branches in a block.
+const MAX_BRANCHES: usize = 3;
 /// No block is longer.
 pub(in crate::cpu) const MAX_BLOCK_BYTES: u64 = WINDOW as u64;
 /// Enough bytes for a block.
@@ -310,12 +312,9 @@ fn decode_run(cpu: &Cpu, bytes: &[u8], ops: &mut Vec<Op>, code: &[u8]) {
     let changed = difference(code, bytes);
     let mut reader = None;
     let mut instruction = Instruction::default();
-    let (mut count, mut at) = (0, 0);
-    while count < MAX_OPS && at < MAX_BYTES.min(bytes.len()) {
-        if !ops
-            .get(count)
-            .is_some_and(|op| is_still_there(op, code, &changed))
-        {
+    let (mut count, mut branches, mut at) = (0, 0, 0);
+    while count < MAX_OPS && branches < MAX_BRANCHES && at < MAX_BYTES.min(bytes.len()) {
+        if !is_still_there(&ops[count..], &changed) {
             let reader = reader.get_or_insert_with(|| Reader::new(bytes, size, model));
             if !reader.read(at, &mut instruction) {
                 break;
@@ -329,19 +328,17 @@ fn decode_run(cpu: &Cpu, bytes: &[u8], ops: &mut Vec<Op>, code: &[u8]) {
                 }
             }
         }
-        let op = &ops[count];
-        at = op.next.into();
         count += 1;
-        if op.is_last() {
+        if ops[count - 1].is_conditional_branch() {
+            branches += 1;
+            pair_last(&mut ops[..count]);
+        }
+        at = ops[count - 1].next.into();
+        if ops[count - 1].is_last() {
             break;
         }
     }
     ops.truncate(count);
-    if let [.., first, branch] = ops.as_mut_slice()
-        && let Some(run) = exec::pair(first, branch)
-    {
-        first.pair(run);
-    }
     ops.shrink_to_fit();
 }
 
@@ -357,13 +354,22 @@ fn difference(code: &[u8], bytes: &[u8]) -> Range<usize> {
     first.unwrap_or(bytes.len().min(code.len()))..end
 }
 
-/// Whether none of the bytes of `op`, which was decoded from `code`, `changed`.
-fn is_still_there(op: &Op, code: &[u8], changed: &Range<usize>) -> bool {
-    // The second of a pair is the last instruction.
-    let end = if op.is_paired() {
-        code.len()
-    } else {
-        op.next.into()
+/// Whether none of the bytes of the first of `ops` `changed`, nor those of the instruction that it
+/// is paired with.
+fn is_still_there(ops: &[Op], changed: &Range<usize>) -> bool {
+    let end = match ops {
+        [first, second, ..] if first.is_paired() => second.next,
+        [first, ..] if !first.is_paired() => first.next,
+        _ => return false,
     };
-    end <= changed.start || changed.end <= op.start() as usize
+    usize::from(end) <= changed.start || changed.end <= ops[0].start() as usize
+}
+
+/// Pairs the last two of `ops`, if they can be.
+fn pair_last(ops: &mut [Op]) {
+    if let [.., first, branch] = ops
+        && let Some(run) = exec::pair(first, branch)
+    {
+        first.pair(run);
+    }
 }

@@ -261,10 +261,14 @@ fn address_size(instruction: &Instruction, code: CodeSize) -> u8 {
     }
 }
 
-/// Whether an instruction ends its block: branches, and whatever can change the mode, the
-/// translation, the interrupt flag or guest time.
+/// Whether an instruction ends its block: branches but Jcc, behind which the block goes on if it
+/// is not taken, and whatever can change the mode, the translation, the interrupt flag or guest
+/// time.
 fn ends_block(instruction: &Instruction, model: Model) -> bool {
     use iced_x86::FlowControl;
+    if instruction.code().is_jcc_short_or_near() {
+        return false;
+    }
     if instruction.flow_control() != FlowControl::Next || is_string_repeat(instruction) {
         return true;
     }

@@ -142,6 +142,11 @@ impl Op {
         Code::try_from(usize::from(self.code)).unwrap_or(Code::INVALID)
     }
 
+    /// Whether it is a Jcc.
+    pub(super) fn is_conditional_branch(&self) -> bool {
+        self.code().is_jcc_short_or_near()
+    }
+
     /// Whether it is a JMP or Jcc to a near target that stands in the instruction, or JCXZ.
     pub fn is_relative_branch(&self) -> bool {
         let code = self.code();

@@ -93,8 +93,6 @@ pub trait Backend {
     fn set_increment_flags<W: Width>(&mut self, x: Self::Value<W>, r: Self::Value<W>);
     /// Leaves the flags of `x - 1 = r`; CF stays.
     fn set_decrement_flags<W: Width>(&mut self, x: Self::Value<W>, r: Self::Value<W>);
-    /// Continues at `op`'s branch target if the condition holds.
-    fn branch_if<C: Condition, W: Width>(&mut self, op: &Op);
     /// The address of the instruction behind a branch, which ends its block.
     fn next_ip<W: Width>(&mut self) -> Self::Value<W>;
     /// The target of `op`, a relative branch.
@@ -235,13 +233,6 @@ impl Backend for Core<'_> {
     }
 
     #[inline(always)]
-    fn branch_if<C: Condition, W: Width>(&mut self, op: &Op) {
-        if holds::<C>(&self.cpu.flags) {
-            self.jump_relative::<W>(op);
-        }
-    }
-
-    #[inline(always)]
     fn next_ip<W: Width>(&mut self) -> W {
         W::truncate(self.cpu.rip)
     }
@@ -264,7 +255,7 @@ impl Backend for Core<'_> {
 
 /// Whether a condition holds.
 #[inline(always)]
-fn holds<C: Condition>(flags: &flags::Flags) -> bool {
+pub(super) fn holds<C: Condition>(flags: &flags::Flags) -> bool {
     let plain = match C::CODE >> 1 {
         0 => flags.of(),
         1 => flags.cf(),

@@ -1,12 +1,12 @@
 //! Near transfers of control: JMP Jcc CALL RET LOOP JCXZ (Intel SDM volume 1, section 7.3.8).
 //!
-//! When one of these runs, `rip` already names the instruction behind it; a branch replaces
-//! it. The target is cut to the operand size and checked against the code segment before
+//! When one of these runs, `rip` already names what comes behind the block: behind the branch,
+//! which ends it, but for Jcc. A branch that is taken replaces it. The target is cut to the operand size and checked against the code segment before
 //! anything changes.
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
-use super::backend::{Backend, Condition};
+use super::backend::{Backend, Condition, holds};
 use super::chain::instance;
 use super::form::{Dst, Kind, Mem, Source, kind};
 use super::{Handler, run};
@@ -80,9 +80,15 @@ impl Core<'_> {
     }
 }
 
-fn jcc<B: Backend, W: Width, C: Condition>(b: &mut B, op: &Op) -> Exec {
-    b.branch_if::<C, W>(op);
-    Ok(())
+/// Jcc: leaves the block for its target, or goes on with what is `behind`.
+#[inline(always)]
+pub(super) fn jcc<C: Condition, W: Width>(core: &mut Core<'_>, op: &Op, behind: &[Op]) -> Exec {
+    if holds::<C>(&core.cpu.flags) {
+        core.jump_relative::<W>(op);
+        core.cpu.flow.leave(behind.len());
+        return Ok(());
+    }
+    core.go_on(behind)
 }
 
 fn jmp<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
@@ -168,9 +174,9 @@ fn jcc_handler(instruction: &Instruction) -> Option<Handler> {
     macro_rules! jcc {
         ($condition:ty) => {
             match instruction.op_kind(0) {
-                iced_x86::OpKind::NearBranch16 => instance!(jcc, u16, $condition),
-                iced_x86::OpKind::NearBranch32 => instance!(jcc, u32, $condition),
-                _ => instance!(jcc, u64, $condition),
+                iced_x86::OpKind::NearBranch16 => jcc::<$condition, u16>,
+                iced_x86::OpKind::NearBranch32 => jcc::<$condition, u32>,
+                _ => jcc::<$condition, u64>,
             }
         };
     }

@@ -8,8 +8,8 @@ use iced_x86::{Code, Mnemonic};
 
 use super::Handler;
 use super::alu::{cmp, dec, test};
-use super::backend::Backend;
 use super::branch::condition::*;
+use super::branch::jcc;
 use super::form::{Dst, Imm, Src};
 use crate::cpu::decode::Op;
 use crate::cpu::{Core, Exec};
@@ -19,10 +19,10 @@ macro_rules! pair {
     ($branch:ty, $condition:ty, $family:ident $(, $parameter:ty)*) => {{
         fn run(core: &mut Core<'_>, op: &Op, rest: &[Op]) -> Exec {
             $family::<Core<'_> $(, $parameter)*>(core, op)?;
-            if let Some(branch) = rest.first() {
-                core.branch_if::<$condition, $branch>(branch);
+            match rest.split_first() {
+                Some((branch, behind)) => jcc::<$condition, $branch>(core, branch, behind),
+                None => Ok(()),
             }
-            Ok(())
         }
         run as Handler
     }};

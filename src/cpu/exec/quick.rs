@@ -88,7 +88,6 @@ impl Backend for Quick<'_, '_> {
         fn set_flags<W: Width>(rule: FlagRule, x: W, y: W, r: W);
         fn set_increment_flags<W: Width>(x: W, r: W);
         fn set_decrement_flags<W: Width>(x: W, r: W);
-        fn branch_if<C: Condition, W: Width>(op: &Op);
         fn next_ip<W: Width>() -> W;
         fn relative_target<W: Width>(op: &Op) -> W;
         fn branch_to<W: Width>(target: W);
