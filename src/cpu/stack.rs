@@ -84,6 +84,9 @@ impl Stack {
             return Err(core.selector_fault(core.cpu.stack_fault(), self.error));
         }
         let linear = self.segment.base.wrapping_add(offset) & self.linear_mask;
+        if self.user != 0 {
+            core.check_alignment(linear, W::BYTES)?;
+        }
         core.write_linear(self.user, linear, FLAT_STACK, value)?;
         self.pointer = pointer;
         Ok(())

@@ -259,16 +259,17 @@ fn clts(core: &mut Core<'_>, _op: &Op) -> Exec {
 /// LMSW replaces PE, MP, EM and TS, but cannot clear PE.
 fn lmsw(core: &mut Core<'_>, value: u16) -> Exec {
     const WRITABLE: u32 = cr0::PE | cr0::MP | cr0::EM | cr0::TS;
-    core.require_supervisor()?;
     let kept = core.cpu.cr0 & (!WRITABLE | cr0::PE);
     core.set_cr0(u64::from(kept | u32::from(value) & WRITABLE))
 }
 
 fn lmsw_register(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_supervisor()?;
     lmsw(core, core.cpu.regs.read(op.dst))
 }
 
 fn lmsw_memory(core: &mut Core<'_>, op: &Op) -> Exec {
+    core.require_supervisor()?;
     let value = core.load(op)?;
     lmsw(core, value)
 }

@@ -38,11 +38,14 @@ fn into(core: &mut Core<'_>, _op: &Op) -> Exec {
 /// BOUND: an index between two signed bounds in memory.
 fn bound<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let at = core.effective_address(op);
+    let index = core.cpu.regs.read::<W>(op.dst).sign_extend() as i64;
     let lower = core.load_at::<W>(op.segment(), at)?.sign_extend() as i64;
+    if index < lower {
+        return Err(core.fault(BR));
+    }
     let behind = core.offset_after(op, at, W::BYTES);
     let upper = core.load_at::<W>(op.segment(), behind)?.sign_extend() as i64;
-    let index = core.cpu.regs.read::<W>(op.dst).sign_extend() as i64;
-    if index < lower || index > upper {
+    if index > upper {
         return Err(core.fault(BR));
     }
     Ok(())

@@ -7,6 +7,7 @@ use super::form::{Kind, kind};
 use super::{Handler, run};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::UD;
+use crate::cpu::regs::RSP;
 use crate::cpu::segment::{CS, DS, ES, FS, GS, SS};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
@@ -56,14 +57,27 @@ fn push<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.push(W::truncate(u64::from(selector)))
 }
 
-/// POP: the stack pointer moves once the register is loaded.
+/// PUSH with 32 bits writes the selector alone, as Intel's processors do (volume 2, PUSH): what
+/// lies above it on the stack stays.
+fn push_half(core: &mut Core<'_>, op: &Op) -> Exec {
+    let selector = core.cpu.segment(op.dst).selector;
+    let mode = &core.cpu.mode;
+    let (segment, mask) = (mode.stack_segment, mode.stack_mask);
+    let top = core.cpu.regs.get(RSP).wrapping_sub(u32::BYTES);
+    core.store_at(segment, top & mask, selector)?;
+    core.set_stack_pointer(top);
+    Ok(())
+}
+
+/// POP: 16 bits are read, whatever the operand size. The stack pointer moves once the register is
+/// loaded.
 fn pop<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    let selector = core.peek_stack::<W>(0)?.zero_extend() as u16;
-    let top = core.cpu.regs.get(crate::cpu::regs::RSP);
+    let selector = core.peek_stack::<u16>(0)?;
+    let top = core.cpu.regs.get(RSP);
     let mask = core.cpu.mode.stack_mask;
     load(core, op.dst, selector)?;
     let moved = (top & !mask) | (top.wrapping_add(W::BYTES) & mask);
-    core.cpu.regs.set(crate::cpu::regs::RSP, moved);
+    core.cpu.regs.set(RSP, moved);
     Ok(())
 }
 
@@ -112,7 +126,7 @@ fn push_pop_handler(instruction: &Instruction) -> Option<Handler> {
     }
     let handler: Handler = match instruction.stack_pointer_increment() {
         -2 => run!(push::<u16>),
-        -4 => run!(push::<u32>),
+        -4 => run!(push_half),
         -8 => run!(push::<u64>),
         2 => run!(pop::<u16>),
         4 => run!(pop::<u32>),

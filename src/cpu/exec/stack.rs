@@ -101,15 +101,13 @@ fn pop_memory<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     stored
 }
 
-/// The eight registers from the first pushed to the last; the fifth is the old SP.
+/// The eight registers from the first pushed to the last; the fifth is the old SP. A fault leaves
+/// on the stack what was pushed before it.
 fn pusha<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
     let mask = core.cpu.mode.stack_mask;
     let segment = core.cpu.mode.stack_segment;
     let top = core.cpu.regs.get(RSP);
     let at = |n: u64| top.wrapping_sub(W::BYTES * (n + 1)) & mask;
-    // The lowest word first: if the whole does not fit, nothing was changed that matters.
-    let first = core.linear(Access::Write, segment, at(7), W::BYTES)?;
-    core.probe_write(first, W::BYTES, core.cpu.mode.user, segment)?;
     for n in 0..8 {
         let value: W = core.cpu.regs.read(RAX + n as u8);
         core.store_at(segment, at(n), value)?;
@@ -217,6 +215,7 @@ fn enter<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let low = low.wrapping_sub(op.immediate & 0xffff);
     // The new top has to be writable, although nothing is written.
     let last = core.linear(Access::Write, segment, low & mask, 1)?;
+    core.check_alignment(last, W::BYTES)?;
     core.probe_write(last, 1, core.cpu.mode.user, segment)?;
     core.cpu.regs.write(RBP, W::truncate(frame));
     core.set_stack_pointer(low);

@@ -214,8 +214,9 @@ pub(super) fn cmps<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let second = destination(core);
     repeat_comparison(core, op, |core, _| {
         let (first_at, second_at) = (get(core, op, RSI), get(core, op, RDI));
-        let x: W = core.load_at(op.segment(), first_at)?;
+        // Intel's processors read what RDI points at first.
         let y: W = core.load_at(second, second_at)?;
+        let x: W = core.load_at(op.segment(), first_at)?;
         let done = compare(core, op, x, y);
         advance::<W>(core, op, RSI, 1);
         advance::<W>(core, op, RDI, 1);

@@ -106,19 +106,36 @@ fn fdecstp(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
+/// Images consist of words, or of doublewords: that is their alignment (SDM volume 3, table 6-7).
+fn image_alignment(bytes: usize) -> u64 {
+    match bytes {
+        14 | 94 => 2,
+        _ => 4,
+    }
+}
+
+fn load_image<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec<[u8; N]> {
+    core.load_bytes_aligned(op.segment(), core.effective_address(op), image_alignment(N))
+}
+
+fn store_image<const N: usize>(core: &mut Core<'_>, op: &Op, image: [u8; N]) -> Exec {
+    let offset = core.effective_address(op);
+    core.store_bytes_aligned(op.segment(), offset, image, image_alignment(N))
+}
+
 /// FNSTENV masks all exceptions once the image is stored.
 fn fnstenv<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_control()?;
     let mut image = [0; N];
     Environment::of(&core.cpu.fpu).write(layout(core, N), &mut image);
-    core.store_bytes(op.segment(), core.effective_address(op), image)?;
+    store_image(core, op, image)?;
     load_control(core, core.cpu.fpu.control() | 0x3f);
     Ok(())
 }
 
 fn fldenv<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_x87()?;
-    let image: [u8; N] = core.load_bytes(op.segment(), core.effective_address(op))?;
+    let image: [u8; N] = load_image(core, op)?;
     Environment::read(layout(core, N), &image).load_into(&mut core.cpu.fpu);
     core.drive_ferr();
     Ok(())
@@ -133,7 +150,7 @@ fn fnsave<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec {
     for (i, place) in (0..8).zip(registers.chunks_exact_mut(10)) {
         place.copy_from_slice(&core.cpu.fpu.st(i).to_bytes());
     }
-    core.store_bytes(op.segment(), core.effective_address(op), image)?;
+    store_image(core, op, image)?;
     core.cpu.fpu.init();
     core.drive_ferr();
     Ok(())
@@ -141,7 +158,7 @@ fn fnsave<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn frstor<const N: usize>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_x87()?;
-    let image: [u8; N] = core.load_bytes(op.segment(), core.effective_address(op))?;
+    let image: [u8; N] = load_image(core, op)?;
     let (head, registers) = image.split_at(N - 80);
     let environment = Environment::read(layout(core, N - 80), head);
     environment.load_into(&mut core.cpu.fpu);

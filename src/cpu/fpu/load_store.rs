@@ -58,9 +58,16 @@ fn push(core: &mut Core<'_>, op: &Op, value: Float80) {
     core.push_x87(value);
 }
 
+/// The alignment of an operand of ten bytes (SDM volume 3, table 6-7).
+const TEN_ALIGNMENT: u64 = 8;
+
+fn load_ten(core: &mut Core<'_>, op: &Op) -> Exec<[u8; 10]> {
+    core.load_bytes_aligned(op.segment(), core.effective_address(op), TEN_ALIGNMENT)
+}
+
 fn load_extended(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_x87()?;
-    let bytes = core.load_bytes(op.segment(), core.effective_address(op))?;
+    let bytes = load_ten(core, op)?;
     core.note_operand(op);
     push(core, op, Float80::from_bytes(bytes));
     Ok(())
@@ -68,7 +75,7 @@ fn load_extended(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn load_decimal(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_x87()?;
-    let bytes = core.load_bytes(op.segment(), core.effective_address(op))?;
+    let bytes = load_ten(core, op)?;
     core.note_operand(op);
     push(core, op, bcd::load(bytes));
     Ok(())
@@ -219,7 +226,8 @@ fn store_ten_pop(core: &mut Core<'_>, op: &Op, image: fn(&mut Env, Float80) -> [
     };
     let stored = stopped & !exception::PRECISION == 0;
     if stored {
-        core.store_bytes(op.segment(), core.effective_address(op), bytes)?;
+        let offset = core.effective_address(op);
+        core.store_bytes_aligned(op.segment(), offset, bytes, TEN_ALIGNMENT)?;
     }
     core.note(op);
     core.note_operand(op);

@@ -286,13 +286,13 @@ impl Core<'_> {
         self.write_slow(linear, user, segment, value)
     }
 
-    /// Loads `N` bytes from `offset` of a segment: the wide operands of x87 and SSE, and
-    /// state images.
+    /// Loads `N` bytes from `offset` of a segment: the wide operands of SSE and AVX, and state
+    /// images. They have no alignment that EFLAGS.AC could check.
     #[inline(always)]
     pub fn load_bytes<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
         match self.quick_host_bytes::<N>(Access::Read, segment, offset) {
             Some(host) => Ok(read_host_bytes(host)),
-            None => self.load_bytes_checked(segment, offset),
+            None => self.load_bytes_aligned(segment, offset, 1),
         }
     }
 
@@ -310,10 +310,17 @@ impl Core<'_> {
         }
     }
 
+    /// Loads `N` bytes that lie on a multiple of `alignment`, or raise #AC where that is checked.
     #[cold]
     #[inline(never)]
-    fn load_bytes_checked<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
+    pub fn load_bytes_aligned<const N: usize>(
+        &mut self,
+        segment: u8,
+        offset: u64,
+        alignment: u64,
+    ) -> Exec<[u8; N]> {
         let linear = self.linear(Access::Read, segment, offset, N as u64)?;
+        self.check_alignment(linear, alignment)?;
         let user = self.cpu.mode.user;
         if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
             && let Some(host) = self.cpu.tlb.host_unaligned(Access::Read, user, linear)
@@ -325,7 +332,8 @@ impl Core<'_> {
         Ok(bytes)
     }
 
-    /// Stores `N` bytes to `offset` of a segment, all or none.
+    /// Stores `N` bytes to `offset` of a segment, all or none; the counterpart of
+    /// [`Core::load_bytes`].
     #[inline(always)]
     pub fn store_bytes<const N: usize>(
         &mut self,
@@ -338,19 +346,22 @@ impl Core<'_> {
                 write_host_bytes(host, bytes);
                 Ok(())
             }
-            None => self.store_bytes_checked(segment, offset, bytes),
+            None => self.store_bytes_aligned(segment, offset, bytes, 1),
         }
     }
 
+    /// Stores `N` bytes that lie on a multiple of `alignment`, or raise #AC where that is checked.
     #[cold]
     #[inline(never)]
-    fn store_bytes_checked<const N: usize>(
+    pub fn store_bytes_aligned<const N: usize>(
         &mut self,
         segment: u8,
         offset: u64,
         bytes: [u8; N],
+        alignment: u64,
     ) -> Exec {
         let linear = self.linear(Access::Write, segment, offset, N as u64)?;
+        self.check_alignment(linear, alignment)?;
         let user = self.cpu.mode.user;
         if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
             && let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear)
@@ -380,6 +391,7 @@ impl Core<'_> {
 
     /// #AC(0) for data of `bytes` bytes, a power of two, that level 3 reaches unaligned while
     /// CR0.AM and EFLAGS.AC are set (section 6.15).
+    #[inline(always)]
     pub(in crate::cpu) fn check_alignment(&mut self, linear: u64, bytes: u64) -> Exec {
         if linear & (bytes - 1) == 0 || !self.checks_alignment() {
             return Ok(());

@@ -220,10 +220,18 @@ fn doubles_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// VCVTPH2PS. Denormal halves are normal singles: neither DAZ nor DE concerns them.
-fn halves_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+/// VCVTPH2PS. Denormal halves are normal singles: neither DAZ nor DE concerns them. F16C makes no
+/// alignment checks (SDM volume 2, exceptions of type 11).
+fn halves_to_singles<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let source = narrow_source::<U, P>(core, op)?;
+    let source = match (op.has_memory(), U::LANES) {
+        (false, _) => core.cpu.sse.get(op.src),
+        (true, 1) => {
+            let offset = core.effective_address(op);
+            u64::from_le_bytes(core.load_bytes(op.segment(), offset)?).into()
+        }
+        (true, _) => core.load_unaligned(op)?,
+    };
     let mut env = Env {
         daz: false,
         ..core.sse_env()
@@ -261,10 +269,12 @@ fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     match (op.has_memory(), U::LANES) {
         _ if unmasked => {}
         (false, _) => core.cpu.sse.set_ymm(op.dst, [result, 0]),
-        (true, 1) => core.store(op, result as u64)?,
-        (true, _) => {
-            let offset = core.effective_address(op);
-            core.store_bytes(op.segment(), offset, result.to_le_bytes())?;
+        (true, lanes) => {
+            let (segment, offset) = (op.segment(), core.effective_address(op));
+            match lanes {
+                1 => core.store_bytes(segment, offset, (result as u64).to_le_bytes())?,
+                _ => core.store_bytes(segment, offset, result.to_le_bytes())?,
+            }
         }
     }
     core.settle_sse(&env)
@@ -373,7 +383,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Cvtdq2pd | M::Vcvtdq2pd => by_form!(i, dwords_to_doubles),
         M::Cvtps2pd | M::Vcvtps2pd => by_form!(i, singles_to_doubles),
         M::Cvtpd2ps | M::Vcvtpd2ps => by_form!(i, doubles_to_singles),
-        M::Vcvtph2ps => by_form!(i, halves_to_singles),
+        M::Vcvtph2ps => by_unit!(i, halves_to_singles),
         M::Vcvtps2ph => by_unit!(i, singles_to_halves),
         _ => return mmx_handler(i),
     })

@@ -7,6 +7,7 @@ use super::lanes::{Lane, get, put};
 use super::operand::{Unit, Vector, by_unit};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
+use crate::cpu::mmu::Access;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 
@@ -42,6 +43,13 @@ fn offset_of<W: Width>(core: &Core<'_>, op: &Op, start: u64, n: usize) -> u64 {
     start.wrapping_add(n as u64 * <W as Width>::BYTES) & core.cpu.regs.get(op.address_mask)
 }
 
+/// Loads a number at any alignment: these instructions make no alignment checks (SDM volume 2,
+/// exceptions of type 6 and 12).
+fn load_anywhere<W: Width>(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<W> {
+    let linear = core.linear(Access::Read, op.segment(), offset, <W as Width>::BYTES)?;
+    core.read_linear(core.cpu.mode.user, linear, op.segment())
+}
+
 /// VMASKMOVPx and VPMASKMOVx from memory: the others become zero.
 fn load_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
@@ -50,7 +58,7 @@ fn load_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     let mut result = [0; 2];
     for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(mask, n)) {
         let offset = offset_of::<W>(core, op, start, n);
-        let value: W = core.load_at(op.segment(), offset)?;
+        let value: W = load_anywhere(core, op, offset)?;
         replace(&mut result, n, value);
     }
     U::set(core, op, result);
@@ -66,24 +74,36 @@ fn store_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec 
     let chosen = || (0..count::<W, U>()).filter(|&n| is_chosen::<W>(mask, n));
     for n in chosen() {
         let offset = offset_of::<W>(core, op, start, n);
-        core.open_at::<W>(op.segment(), offset)?;
+        let linear = core.linear(Access::Write, op.segment(), offset, <W as Width>::BYTES)?;
+        core.probe_write(
+            linear,
+            <W as Width>::BYTES,
+            core.cpu.mode.user,
+            op.segment(),
+        )?;
     }
     for n in chosen() {
         let value: W = number(source, n);
         let offset = offset_of::<W>(core, op, start, n);
-        core.store_at(op.segment(), offset, value)?;
+        let linear = core.linear(Access::Write, op.segment(), offset, <W as Width>::BYTES)?;
+        core.write_linear(core.cpu.mode.user, linear, op.segment(), value)?;
     }
     Ok(())
 }
 
-/// VGATHERxx and VPGATHERxx: numbers of width `W` from where indices of width `I` say. A number
-/// that was read clears its mask, so that after a fault the instruction goes on with the rest.
+/// VGATHERxx and VPGATHERxx: numbers of width `W` from where indices of width `I` say. The mask
+/// becomes all ones or zeros for each number; one that was read clears it, so that after a fault
+/// the instruction goes on with the rest.
 fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let mut mask = core.cpu.sse.ymm(op.extra);
+    let signs = core.cpu.sse.ymm(op.extra);
     let mut result = core.cpu.sse.ymm(op.dst);
     let indices = core.cpu.sse.ymm(op.index);
     let numbers = count::<W, U>().min(count::<I, U>());
+    let mut mask = [0; 2];
+    for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(signs, n)) {
+        replace(&mut mask, n, W::truncate(u64::MAX));
+    }
     let mut outcome = Ok(());
     for n in 0..numbers {
         if is_chosen::<W>(mask, n) {
@@ -93,8 +113,13 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
             let offset = base
                 .wrapping_add(scaled)
                 .wrapping_add(op.displacement as i64 as u64);
-            match core.load_at::<W>(op.segment(), offset & core.cpu.regs.get(op.address_mask)) {
-                Ok(value) => replace(&mut result, n, value),
+            let offset = offset & core.cpu.regs.get(op.address_mask);
+            match load_anywhere::<W>(core, op, offset) {
+                Ok(value) => {
+                    replace(&mut result, n, value);
+                    // Each number is written as a vector, also where the next one faults.
+                    result[1] = if U::LANES == 1 { 0 } else { result[1] };
+                }
                 Err(raised) => {
                     outcome = Err(raised);
                     break;
@@ -103,7 +128,7 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
         }
         replace(&mut mask, n, W::truncate(0));
     }
-    // What lies above the result is cleared, in the mask too.
+    // What lies above the result is cleared.
     let bytes = numbers * <W as Lane>::BYTES;
     let kept = |vector: Vector| match bytes {
         8 => [vector[0] & u128::from(u64::MAX), 0],
@@ -111,7 +136,7 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
         _ => vector,
     };
     if outcome.is_ok() {
-        (result, mask) = (kept(result), [0, 0]);
+        (result, mask) = (kept(result), [0; 2]);
     }
     core.cpu.sse.set_ymm(op.dst, result);
     core.cpu.sse.set_ymm(op.extra, mask);

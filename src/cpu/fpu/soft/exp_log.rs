@@ -108,18 +108,17 @@ pub fn y_log2(env: &mut Env, y: Unpacked, x: Unpacked) -> Float80 {
         return Float80::zero(y.sign ^ below_one);
     }
     let product = log2(Exact::from_operand(&x)).times(Exact::from_operand(&y));
-    // Powers of two have exact logarithms; processors raise PE all the same.
-    let power_of_two = x.sig == 1 << 63;
+    if x.sig != 1 << 63 {
+        return round_to(env, product.inexact(), 64);
+    }
+    // Powers of two have exact logarithms. Processors raise PE all the same, and UE with it where
+    // the result is tiny.
+    let result: Float80 = round_to(env, product, 64);
     env.raise(exception::PRECISION);
-    round_to(
-        env,
-        if power_of_two {
-            product
-        } else {
-            product.inexact()
-        },
-        64,
-    )
+    if result.sign_exponent & 0x7fff == 0 {
+        env.raise(exception::UNDERFLOW);
+    }
+    result
 }
 
 /// `y * log2(1 + x)`. The manual defines it for `x` from `-(1 - sqrt(1/2))` to `1 - sqrt(1/2)`;
