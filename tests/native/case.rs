@@ -41,6 +41,7 @@ impl Case {
         let instruction = encodings::decode(bits, &bytes, 0);
         if encodings::kind(bits, &bytes, &instruction) != form.kind
             || rules::reads_otherwise(bits, &bytes, form.code, vendor)
+            || rules::enters_kernel(&instruction)
         {
             return None;
         }
@@ -132,27 +133,24 @@ impl Case {
         }
     }
 
-    /// Writes the address of the scratch memory into a displacement that stands alone.
+    /// Writes the address of the scratch memory into a displacement without a base register that
+    /// a state could set.
     fn aim_displacement(&mut self, random: &mut Random) -> Option<()> {
         let i = self.instruction;
-        if !self.units.memory || i.memory_base() != Register::None {
+        let base = i.memory_base();
+        if !self.units.memory || base != Register::None && !base.is_ip() {
             return Some(());
         }
-        let index = i.memory_index();
-        if index != Register::None && !index.is_vector_register() {
-            // Drawn anew for each state, which the displacement cannot follow.
-            return None;
+        let place = encodings::displacement(self.bits, &self.bytes, i.code());
+        let mut offset = self.offset(i.memory_segment(), self.draw_linear(random));
+        if base.is_ip() {
+            offset = offset.wrapping_sub(self.ends.behind);
         }
-        let mut decoder =
-            iced_x86::Decoder::new(self.bits, &self.bytes, iced_x86::DecoderOptions::AMD);
-        let place = decoder.decode();
-        let place = decoder.get_constant_offsets(&place);
-        let (at, size) = (place.displacement_offset(), place.displacement_size());
-        let offset = self.offset(i.memory_segment(), self.draw_linear(random));
+        let size = place.len();
         if size < 8 && offset >> (8 * size) != 0 {
             return None;
         }
-        self.bytes[at..at + size].copy_from_slice(&offset.to_le_bytes()[..size]);
+        self.bytes[place].copy_from_slice(&offset.to_le_bytes()[..size]);
         Some(())
     }
 
@@ -161,9 +159,6 @@ impl Case {
         let i = &self.instruction;
         let (base, index) = (i.memory_base(), i.memory_index());
         let memory = self.units.memory;
-        if memory && (base.is_ip() || base == index && base != Register::None) {
-            return false;
-        }
         let is_address = |r: Register| {
             let r = r.full_register();
             memory && (r == base.full_register() || r == index.full_register())

@@ -35,7 +35,10 @@ impl Comparison {
         theirs: &Outcome<'_>,
         ours: &Outcome<'_>,
     ) -> Option<String> {
-        if theirs.end != ours.end {
+        if rules::goes_on(case, &before.registers, (theirs.end, ours.end)) {
+            return None;
+        }
+        if !rules::ends_agree(case, &before.registers, theirs.end, ours.end) {
             return Some(format!("host {:x?} ours {:x?}", theirs.end, ours.end));
         }
         let (a, b) = (&theirs.state.registers, &ours.state.registers);
@@ -51,10 +54,11 @@ impl Comparison {
             .or_else(|| mxcsr(a, b, open_mxcsr))
             .or_else(|| self.vectors(a, b))
             .or_else(|| {
-                let difference = self.x87(case, a, b)?;
+                let before = &before.registers;
+                let difference = self.x87(case, before, (a, b))?;
                 let may_enter = matches!(end, End::Fault { .. }) && case.uses_mmx();
                 let entered = may_enter.then(|| rules::entered_mmx(b, a));
-                entered.map_or(Some(difference), |b| self.x87(case, a, &b))
+                entered.map_or(Some(difference), |b| self.x87(case, before, (a, &b)))
             })
             .or_else(|| self.memory(case, &before.registers, theirs, ours))
     }
@@ -67,7 +71,7 @@ impl Comparison {
         (a, b): (&Registers, &Registers),
     ) -> Option<String> {
         let (count, mask) = match case.bits {
-            64 if rules::clears_high_halves(case, before, self.vendor) => (16, 0xffff_ffff),
+            64 if rules::clears_high_halves(case, before, (end, self.vendor)) => (16, 0xffff_ffff),
             64 => (16, u64::MAX),
             _ => (8, 0xffff_ffff),
         };
@@ -104,13 +108,18 @@ impl Comparison {
         None
     }
 
-    fn x87(&self, case: &Case, a: &Registers, b: &Registers) -> Option<String> {
+    fn x87(
+        &self,
+        case: &Case,
+        before: &Registers,
+        (a, b): (&Registers, &Registers),
+    ) -> Option<String> {
         let same = |range: std::ops::Range<usize>| a.image[range.clone()] == b.image[range];
         if same(0..image::OPCODE) && same(image::ST..image::XMM) {
-            return self.pointers(a, b);
+            return self.pointers(before, (a, b));
         }
         if self.precision == Precision::Transcendental && rules::transcendentals_agree(a, b) {
-            return None;
+            return self.pointers(before, (a, b));
         }
         let open = rules::undefined_status(case, self.vendor);
         let fields = [
@@ -149,10 +158,10 @@ impl Comparison {
         Some(format!("memory +{at:#x}: host {x:02x?} ours {y:02x?}"))
     }
 
-    fn pointers(&self, a: &Registers, b: &Registers) -> Option<String> {
-        let range = rules::compared_pointers(self.vendor);
+    fn pointers(&self, before: &Registers, (a, b): (&Registers, &Registers)) -> Option<String> {
+        let range = rules::compared_pointers(self.vendor, before, a);
         let [x, y] = [a, b].map(|r| &r.image[range.clone()]);
-        (x != y).then(|| format!("FIP: host {x:02x?} ours {y:02x?}"))
+        (x != y).then(|| format!("FOP, FIP, FDP: host {x:02x?} ours {y:02x?}"))
     }
 }
 

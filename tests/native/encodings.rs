@@ -5,6 +5,7 @@
 //! those leave open is drawn anew for each case.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use iced_x86::{Code, Decoder, DecoderOptions, EncodingKind, Instruction, OpKind};
 
@@ -47,12 +48,63 @@ pub(crate) enum Repeat {
 pub(crate) struct Form {
     pub(crate) kind: Kind,
     pub(crate) code: Code,
+    is_gather: bool,
     heads: Vec<Head>,
 }
 
-/// Decodes as our CPU does.
+/// Instructions of the x87 that exist only behind a WAIT of their own (Intel SDM volume 2, "9B" in
+/// the opcode column): the encoding without it, and the encoding with it.
+const WAITING: [(Code, Code); 12] = [
+    (Code::Fnstenv_m14byte, Code::Fstenv_m14byte),
+    (Code::Fnstenv_m28byte, Code::Fstenv_m28byte),
+    (Code::Fnstcw_m2byte, Code::Fstcw_m2byte),
+    (Code::Fneni, Code::Feni),
+    (Code::Fndisi, Code::Fdisi),
+    (Code::Fnsetpm, Code::Fsetpm),
+    (Code::Fnclex, Code::Fclex),
+    (Code::Fninit, Code::Finit),
+    (Code::Fnsave_m94byte, Code::Fsave_m94byte),
+    (Code::Fnsave_m108byte, Code::Fsave_m108byte),
+    (Code::Fnstsw_m2byte, Code::Fstsw_m2byte),
+    (Code::Fnstsw_AX, Code::Fstsw_AX),
+];
+const WAIT: u8 = 0x9b;
+
+/// Decodes as our CPU does, but takes WAIT and an instruction that exists behind one as one.
 pub(crate) fn decode(bits: u32, bytes: &[u8], ip: u64) -> Instruction {
-    Decoder::with_ip(bits, bytes, ip, DecoderOptions::AMD).decode()
+    decode_with(DecoderOptions::AMD, bits, bytes, ip)
+}
+
+/// Decodes as Intel's processors do.
+pub(crate) fn decode_intel(bits: u32, bytes: &[u8]) -> Instruction {
+    decode_with(DecoderOptions::NONE, bits, bytes, 0)
+}
+
+fn decode_with(options: u32, bits: u32, bytes: &[u8], ip: u64) -> Instruction {
+    if let Some((&WAIT, rest)) = bytes.split_first() {
+        let mut behind = Decoder::with_ip(bits, rest, ip.wrapping_add(1), options).decode();
+        let pair = WAITING.iter().find(|(alone, _)| *alone == behind.code());
+        if let Some((_, waiting)) = pair {
+            behind.set_code(*waiting);
+            behind.set_len(behind.len() + 1);
+            return behind;
+        }
+    }
+    Decoder::with_ip(bits, bytes, ip, options).decode()
+}
+
+/// Where the displacement of the memory operand stands.
+pub(crate) fn displacement(bits: u32, bytes: &[u8], code: Code) -> Range<usize> {
+    let skipped = usize::from(is_waiting(code));
+    let mut decoder = Decoder::new(bits, &bytes[skipped..], DecoderOptions::AMD);
+    let instruction = decoder.decode();
+    let place = decoder.get_constant_offsets(&instruction);
+    let start = skipped + place.displacement_offset();
+    start..start + place.displacement_size()
+}
+
+fn is_waiting(code: Code) -> bool {
+    WAITING.iter().any(|(_, waiting)| *waiting == code)
 }
 
 /// The kind of form that `bytes` decoded to.
@@ -78,7 +130,7 @@ pub(crate) fn kind(bits: u32, bytes: &[u8], instruction: &Instruction) -> Kind {
 /// Whether 67h stands among the prefixes.
 fn has_address_prefix(bits: u32, bytes: &[u8]) -> bool {
     let is_prefix = |byte: &&u8| match **byte {
-        0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3 => true,
+        0x26 | 0x2e | 0x36 | 0x3e | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3 | WAIT => true,
         0x40..=0x4f => bits == 64,
         _ => false,
     };
@@ -86,6 +138,26 @@ fn has_address_prefix(bits: u32, bytes: &[u8]) -> bool {
 }
 
 impl Form {
+    /// The form of the same instruction behind a WAIT of its own.
+    fn behind_wait(&self) -> Option<Self> {
+        let (_, code) = WAITING.iter().find(|(alone, _)| *alone == self.code)?;
+        let mut heads = self.heads.clone();
+        for head in &mut heads {
+            head.bytes.rotate_right(1);
+            head.bytes[0] = WAIT;
+            head.length += 1;
+        }
+        Some(Self {
+            kind: Kind {
+                code: *code as usize,
+                ..self.kind
+            },
+            code: *code,
+            is_gather: false,
+            heads,
+        })
+    }
+
     /// Bytes that decode to this form, one for each start of it that was found.
     pub(crate) fn starts(&self) -> impl Iterator<Item = Vec<u8>> {
         self.heads.iter().map(|head| {
@@ -99,7 +171,7 @@ impl Form {
         let head = random.pick(&self.heads);
         let mut bytes = head.bytes[..head.length].to_vec();
         let modrm = self.loosen(&mut bytes, head.modrm, random);
-        if self.kind.memory {
+        if self.kind.memory && !is_waiting(self.code) {
             self.add_prefixes(&mut bytes, random);
         }
         bytes.push(modrm);
@@ -132,7 +204,13 @@ impl Form {
         if modrm >= 0xc0 {
             modrm ^= random.below(8) as u8;
         } else {
-            modrm = modrm & 0x38 | (random.below(3) as u8) << 6 | random.below(8) as u8;
+            // Gathers have a SIB always.
+            let rm = if self.is_gather {
+                4
+            } else {
+                random.below(8) as u8
+            };
+            modrm = modrm & 0x38 | (random.below(3) as u8) << 6 | rm;
         }
         if self.code.encoding() == EncodingKind::VEX {
             let start = usize::from(bytes[0] == 0x67);
@@ -157,13 +235,16 @@ pub(crate) fn all() -> Vec<Form> {
         for start in legacy_starts(bits).chain(vex_starts()) {
             for prefix in [&[][..], &[0x67]] {
                 let start = [prefix, &start].concat();
-                for modrm in (0xc0..=0xff).chain((0..8).map(|field| field << 3 | 3)) {
+                let memory = |rm: u8| (0..8).map(move |field| field << 3 | rm);
+                // With and without SIB, which gathers need.
+                for modrm in (0xc0..=0xff).chain(memory(3)).chain(memory(4)) {
                     note(&mut forms, bits, &start, modrm);
                 }
             }
         }
     }
-    forms.into_values().collect()
+    let waiting: Vec<_> = forms.values().filter_map(Form::behind_wait).collect();
+    forms.into_values().chain(waiting).collect()
 }
 
 /// Adds what `start` and `modrm` decode to.
@@ -180,6 +261,7 @@ fn note(forms: &mut BTreeMap<Kind, Form>, bits: u32, start: &[u8], modrm: u8) {
     let form = forms.entry(kind).or_insert(Form {
         kind,
         code: instruction.code(),
+        is_gather: instruction.memory_index().is_vector_register(),
         heads: Vec::new(),
     });
     let last = form.heads.iter().rev().take(HEADS_KEPT);

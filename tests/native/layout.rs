@@ -4,7 +4,7 @@
 //! ```text
 //!   CODE      64 KiB   the instruction, in the middle
 //!   SCRATCH  128 KiB   what memory operands lie in; the window is its first 64 KiB's middle
-//!   TABLES     4 KiB   our guest's GDT and LDT
+//!   TABLES    64 KiB   our guest's GDT, LDT and page tables
 //!   HARNESS            the host's trampoline and its data
 //! ```
 
@@ -24,14 +24,18 @@ pub(crate) const WINDOW: u64 = 1024;
 /// Where it begins.
 pub(crate) const WINDOW_START: u64 = TARGET - WINDOW / 2;
 
+/// How far behind the window nothing is mapped.
+pub(crate) const UNMAPPED: u64 = 0x4_0000;
+
 /// The memory on both sides of the window that is compared after each batch.
 pub(crate) const MARGIN: u64 = 2048;
 pub(crate) const MARGINS: [u64; 2] = [WINDOW_START - MARGIN, WINDOW_START + WINDOW];
 
-/// Our guest's descriptor tables: the GDT, and the LDT behind it.
+/// Our guest's tables: the GDT, the LDT behind it, and the page tables.
 pub(crate) const TABLES: u64 = 0x1300_0000;
-pub(crate) const TABLES_BYTES: u64 = 0x1000;
+pub(crate) const TABLES_BYTES: u64 = 0x1_0000;
 pub(crate) const LDT: u64 = TABLES + 0x800;
+pub(crate) const PAGE_TABLES: u64 = TABLES + 0x1000;
 
 /// The trampoline: a page of code, then [`super::state::Registers`], then its own data.
 pub(crate) const HARNESS: u64 = 0x1100_0000;

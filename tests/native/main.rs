@@ -7,7 +7,7 @@
 //! (`case.rs`, `setting.rs`, `segments.rs`). The native side runs in a forked child (`native.rs`), ours in a guest
 //! whose memory lies at the same addresses (`ours.rs`). `rules.rs` has all that is not compared bit
 //! by bit, with the manual's reason. `cargo test --test native -- --nocapture` prints what was
-//! judged, by feature, and what was not.
+//! judged, by feature, and what was not (`coverage.rs`).
 //!
 //! `COWBOX_NATIVE_STATES` is how many states each form runs from, `COWBOX_NATIVE_SEED` where the
 //! random numbers start, `COWBOX_NATIVE_ONLY` a part of the names of the encodings to judge.
@@ -15,8 +15,11 @@
 
 mod case;
 mod compare;
+mod coverage;
 mod empty_board;
 mod encodings;
+#[path = "../isa/system/oracle/exercised.rs"]
+mod exercised;
 mod layout;
 #[expect(unsafe_code, reason = "runs machine code and catches its signals")]
 mod native;
@@ -76,7 +79,7 @@ fn user_mode_instructions_do_what_the_host_does() {
     let start = Instant::now();
     let verdicts = survey::judge_all(&forms, states, seed);
     let seconds = start.elapsed().as_secs_f64();
-    let (table, complaints) = survey::table(&forms, &verdicts);
+    let (table, complaints) = coverage::table(&forms, &verdicts);
     println!("{table}{} comparisons in {seconds:.1} s", count(&verdicts));
     let different = differing_forms(&forms, &verdicts);
     assert!(different == 0, "{different} forms differ");

@@ -12,6 +12,7 @@ use super::layout::{
     CODE, CODE_BYTES, HARNESS, HARNESS_BYTES, MARGIN, MARGINS, SCRATCH, SCRATCH_BYTES, WINDOW,
     WINDOW_START,
 };
+use super::ours::Ends;
 use super::segments::{CODE64, ENTRIES, FLAT, Kind};
 use super::state::{End, Registers, State, place};
 
@@ -37,6 +38,7 @@ static RESUME: AtomicU64 = AtomicU64::new(0);
 /// What it saw: the vector plus one and the error code, and the instruction pointer.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static SEEN_AT: AtomicU64 = AtomicU64::new(0);
+static SEEN_ADDRESS: AtomicU64 = AtomicU64::new(0);
 
 /// The trampoline.
 pub(crate) struct Native {
@@ -246,9 +248,10 @@ impl Native {
         }
     }
 
-    /// Runs the placed instruction from `before`. Its code segment is that of `before`, `ip` where
-    /// it lies in it; `after` is what came of it.
-    pub(crate) fn run(&self, ip: u64, before: &State, after: &mut State) -> End {
+    /// Runs the placed instruction from `before`, in the code segment of that; `after` is what
+    /// came of it.
+    pub(crate) fn run(&self, ends: Ends, before: &State, after: &mut State) -> End {
+        let ip = ends.start;
         let code = before.registers.selectors[1];
         let is_wide = code == CODE64;
         SEEN.store(0, Ordering::Relaxed);
@@ -280,13 +283,12 @@ impl Native {
                 _ => End::Target,
             };
         }
-        match SEEN_AT.load(Ordering::Relaxed) {
-            at if at == ip => End::Fault {
-                vector: seen as u8 - 1,
-                error: (seen >> 32) as u32,
-            },
-            ip => End::Elsewhere { ip },
-        }
+        End::fault(
+            ends,
+            SEEN_AT.load(Ordering::Relaxed),
+            (seen as u8 - 1, (seen >> 32) as u32),
+            SEEN_ADDRESS.load(Ordering::Relaxed),
+        )
     }
 
     /// The memory below and above the window, which no instruction should reach on its own.
@@ -356,6 +358,7 @@ extern "C" fn on_signal(_signal: i32, _info: *mut libc::siginfo_t, context: *mut
         std::process::abort();
     }
     SEEN_AT.store(registers[libc::REG_RIP as usize] as u64, Ordering::Relaxed);
+    SEEN_ADDRESS.store(registers[libc::REG_CR2 as usize] as u64, Ordering::Relaxed);
     registers[libc::REG_RIP as usize] = RESUME.load(Ordering::Relaxed) as i64;
     let selectors = &mut registers[libc::REG_CSGSFS as usize];
     *selectors = *selectors & !0xffff | i64::from(CODE64);

@@ -1,7 +1,7 @@
 //! Runs one instruction on our CPU at privilege 3, in a guest whose memory, code and segments lie
 //! where the host's do.
 //!
-//! Paging is off and the IDT is empty. All code but the instruction is HLT, which is privileged:
+//! Pages are mapped to themselves, and the IDT is empty. All code but the instruction is HLT, which is privileged:
 //! every run ends in an exception that nobody takes, and the first of a run says how it went.
 
 use std::array::from_fn;
@@ -13,8 +13,8 @@ use cowbox::memory::Memory;
 
 use super::empty_board::EmptyBoard;
 use super::layout::{
-    CODE, CODE_BYTES, LDT, MARGIN, MARGINS, SCRATCH, SCRATCH_BYTES, TABLES, TABLES_BYTES,
-    WINDOW_START,
+    CODE, CODE_BYTES, LDT, MARGIN, MARGINS, PAGE_TABLES, SCRATCH, SCRATCH_BYTES, TABLES,
+    TABLES_BYTES, WINDOW_START,
 };
 use super::segments::{self, CODE64, CS, ENTRIES, FS, GDT, GS};
 use super::state::{End, FLAGS_ALWAYS, Registers, State, image};
@@ -30,6 +30,51 @@ pub(crate) struct Machine {
     blocks: BlockCache,
     /// Where the last instruction was placed.
     placed: u64,
+}
+
+/// Page tables of four levels that map pages to themselves. Intel SDM volume 3, section 4.5.
+struct PageTables<'a> {
+    memory: &'a mut Memory,
+    /// Where the next table goes.
+    free: u64,
+}
+
+const PAGE: u64 = 0x1000;
+const PRESENT_WRITABLE: u64 = 3;
+const USER: u64 = 4;
+
+impl<'a> PageTables<'a> {
+    fn new(memory: &'a mut Memory) -> Self {
+        Self {
+            memory,
+            free: PAGE_TABLES + PAGE,
+        }
+    }
+
+    /// Maps `bytes` bytes at `start`, for user code too if `user` is [`USER`].
+    fn map(&mut self, start: u64, bytes: u64, user: u64) {
+        for page in (start..start + bytes).step_by(PAGE as usize) {
+            let mut table = PAGE_TABLES;
+            for shift in [39, 30, 21] {
+                table = self.next_table(table + (page >> shift & 0x1ff) * 8);
+            }
+            let entry = page | PRESENT_WRITABLE | user;
+            let at = table + (page >> 12 & 0x1ff) * 8;
+            self.memory.write(at, &entry.to_le_bytes());
+        }
+    }
+
+    /// The table that the entry at `at` leads to, which is made if there is none.
+    fn next_table(&mut self, at: u64) -> u64 {
+        let entry = u64::from_le_bytes(self.memory.read_array(at));
+        if entry == 0 {
+            let entry = self.free | PRESENT_WRITABLE | USER;
+            self.memory.write(at, &entry.to_le_bytes());
+            self.free += PAGE;
+            assert!(self.free <= TABLES + TABLES_BYTES);
+        }
+        u64::from_le_bytes(self.memory.read_array(at)) & !(PAGE - 1)
+    }
 }
 
 /// Where an instruction stands and may end, as instruction pointers.
@@ -58,8 +103,14 @@ impl Machine {
         for (n, entry) in (0..).zip(&ENTRIES) {
             memory.write(LDT + 8 * n, &entry.descriptor().to_le_bytes());
         }
+        let mut pages = PageTables::new(&mut memory);
+        for (start, bytes) in [(CODE, CODE_BYTES), scratch] {
+            pages.map(start, bytes, USER);
+        }
+        pages.map(TABLES, TABLES_BYTES, 0);
         let mut cpu = Cpu::at_reset();
-        cpu.cr0 = cr0::PE | cr0::MP | cr0::NE | cr0::ET | cr0::AM;
+        cpu.cr0 = cr0::PG | cr0::PE | cr0::MP | cr0::NE | cr0::ET | cr0::AM;
+        cpu.cr3 = PAGE_TABLES;
         cpu.cr4 = cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::OSXSAVE | cr4::PAE | cr4::FSGSBASE;
         cpu.sse.xcr0 = 7;
         cpu.msr.efer = efer::LME | efer::LMA | efer::SCE;
@@ -171,13 +222,9 @@ impl Machine {
         };
         match first.rip {
             _ if stop != Stop::Shutdown => End::Elsewhere { ip },
-            ip if ip == ends.start => End::Fault {
-                vector: first.vector,
-                error: first.error,
-            },
             ip if ip == ends.behind => End::Behind,
             ip if Some(ip) == ends.target => End::Target,
-            ip => End::Elsewhere { ip },
+            ip => End::fault(ends, ip, (first.vector, first.error), first.cr2),
         }
     }
 }

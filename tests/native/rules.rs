@@ -1,10 +1,12 @@
 //! What is not compared bit by bit, and why: what the manual leaves open, and where processors of
 //! different vendors differ by their manuals.
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, RflagsBits};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind, RflagsBits};
 
 use super::case::Case;
-use super::state::{End, Registers, image};
+use super::encodings;
+use super::operands::{segment_number, takes_image};
+use super::state::{AC, End, Registers, image};
 
 /// Whose processor runs the native side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,10 @@ pub(crate) enum Judgement {
     Refused,
     /// Everything but the values that it reads, which are the processor's own.
     Property,
-    /// Not here, for this reason.
+    /// Not here, although the host could, for this reason.
     Left(&'static str),
+    /// The host cannot show it, for this reason.
+    Hidden(&'static str),
 }
 
 /// How `code` is judged in code of `bits` bits on a host of `vendor`.
@@ -47,20 +51,18 @@ pub(crate) fn judgement(code: Code, bits: u32, vendor: Vendor) -> Judgement {
     use Judgement as J;
     use Mnemonic as M;
     match code.mnemonic() {
-        M::Syscall | M::Sysenter | M::Int | M::Int1 | M::Int3 | M::Into => {
-            J::Left("enters the kernel: tests/isa/system")
-        }
+        M::Syscall | M::Sysenter | M::Int1 | M::Int3 | M::Into => J::Left("enters the kernel"),
         M::Sgdt | M::Sidt | M::Sldt | M::Str | M::Smsw => {
-            J::Left("the host's kernel answers for it (UMIP): tests/isa/system")
+            J::Hidden("the host's kernel answers for it (UMIP)")
         }
         M::Cpuid | M::Rdtsc | M::Rdtscp | M::Rdrand | M::Rdseed | M::Xgetbv | M::Rdpid => {
             J::Property
         }
         M::Sysexit | M::Sysexitq if vendor != Vendor::Amd => {
-            J::Left("AMD: no instruction in long mode (APM volume 3, SYSEXIT)")
+            J::Hidden("AMD: no instruction in long mode (APM volume 3, SYSEXIT)")
         }
         M::Sysret | M::Sysretq if vendor != Vendor::Amd && bits != 64 => {
-            J::Left("Intel: an instruction of 64-bit mode only (SDM volume 2, SYSRET)")
+            J::Hidden("Intel: an instruction of 64-bit mode only (SDM volume 2, SYSRET)")
         }
         M::Sysret | M::Sysretq | M::Sysexit | M::Sysexitq => J::Refused,
         M::Rdpmc | M::Ud0 | M::Ud1 | M::Ud2 | M::Rsm => J::Refused,
@@ -70,12 +72,16 @@ pub(crate) fn judgement(code: Code, bits: u32, vendor: Vendor) -> Judgement {
     }
 }
 
+/// Whether an INT reaches one of the vectors that Linux lets user code have. Others raise #GP.
+pub(crate) fn enters_kernel(instruction: &Instruction) -> bool {
+    instruction.mnemonic() == Mnemonic::Int && matches!(instruction.immediate8(), 3 | 4 | 0x80)
+}
+
 /// Whether the host's vendor reads the bytes as another instruction than we do, who follow AMD:
 /// 66h before near branches and REX.W before far pointers count to one of them only (Intel SDM volume
 /// 2, JMP and LDS; AMD APM volume 3, section 1.2.7).
 pub(crate) fn reads_otherwise(bits: u32, bytes: &[u8], code: Code, vendor: Vendor) -> bool {
-    let mut decoder = Decoder::new(bits, bytes, DecoderOptions::NONE);
-    vendor != Vendor::Amd && decoder.decode().code() != code
+    vendor != Vendor::Amd && encodings::decode_intel(bits, bytes).code() != code
 }
 
 /// How values are compared.
@@ -293,6 +299,40 @@ pub(crate) fn undefined_mxcsr(case: &Case, end: End) -> u32 {
     }
 }
 
+/// Whether both ends are right: where alignment is checked, an image of FXSAVE and its kin at a wrong
+/// place raises #AC or #GP (SDM volume 2, FXSAVE and XSAVE), and an image of the x87 that also ends
+/// behind the segment what its first part or its last raises.
+pub(crate) fn ends_agree(case: &Case, before: &Registers, host: End, ours: End) -> bool {
+    use Mnemonic as M;
+    let vector = |end| match end {
+        End::Fault { vector, .. } => vector,
+        _ => 0,
+    };
+    let either = match case.instruction.mnemonic() {
+        _ if before.flags & AC == 0 => false,
+        M::Fldenv | M::Frstor | M::Fnstenv | M::Fnsave | M::Fstenv | M::Fsave => true,
+        _ => takes_image(case.instruction.code()),
+    };
+    host == ours || either && matches!([host, ours].map(vector), [17, 12 | 13])
+}
+
+/// Whether the host goes on where we fault, as the manual has it or may: it reads no more than the
+/// selector of a far return, where all of its place has to lie within the stack (SDM volume 2,
+/// RET), and MASKMOVDQU across two pages in aligned halves.
+pub(crate) fn goes_on(case: &Case, before: &Registers, (host, ours): (End, End)) -> bool {
+    use Mnemonic as M;
+    let End::Fault { vector, .. } = ours else {
+        return false;
+    };
+    match case.instruction.mnemonic() {
+        M::Retf => vector == 12 && matches!(host, End::Target | End::Fault { vector: 17, .. }),
+        M::Maskmovdqu | M::Vmaskmovdqu => {
+            host == End::Behind && vector == 17 && before.general[7] & 0xfff == 0xff8
+        }
+        _ => false,
+    }
+}
+
 /// Where memory is not compared: a linear address and a number of bytes.
 pub(crate) fn undefined_memory(
     case: &Case,
@@ -302,12 +342,15 @@ pub(crate) fn undefined_memory(
 ) -> Option<(u64, u64)> {
     let i = &case.instruction;
     let faults = matches!(end, End::Fault { .. });
+    let pushes_segment = i.mnemonic() == Mnemonic::Push && i.op0_register().is_segment_register();
     match i.mnemonic() {
+        // The host's kernel makes null selectors 0 when it switches tasks.
+        _ if pushes_segment && case.selectors[segment_number(i.op0_register())] < 4 => {
+            Some((case.stack_linear(after), 4))
+        }
         // PUSH of a segment register with a 32-bit operand writes two bytes or four (SDM volume 2).
         Mnemonic::Push
-            if vendor == Vendor::Intel
-                && i.op0_register().is_segment_register()
-                && i.stack_pointer_increment() == -4 =>
+            if vendor != Vendor::Intel && pushes_segment && i.stack_pointer_increment() == -4 =>
         {
             Some((case.stack_linear(after) + 2, 2))
         }
@@ -323,29 +366,48 @@ pub(crate) fn undefined_memory(
 /// also overflow and underflow, and the tag.
 pub(crate) fn transcendentals_agree(a: &Registers, b: &Registers) -> bool {
     const C1: u16 = 1 << 9;
+    const OVERFLOW: u16 = 1 << 3;
     let is_edge = |i: usize| matches!(a.st(i).0 & 0x7fff, 0 | 1 | 0x7ffe | 0x7fff);
     let close = (0..8).all(|i| (order(a.st(i)) - order(b.st(i))).abs() <= 2);
     let edge = (0..8).any(|i| a.st(i) != b.st(i) && is_edge(i));
-    let ignored = if edge { C1 | 0x38 } else { C1 };
+    // A result that was rounded down to the largest number may have been above it.
+    let largest = (0..2).any(|i| a.st(i).0 & 0x7fff == 0x7ffe && a.st(i).1 == u64::MAX);
+    let ignored = match () {
+        () if edge => C1 | 0x38,
+        () if largest => C1 | OVERFLOW,
+        () => C1,
+    };
     let [x, y] = [a, b].map(|r| r.word(image::STATUS) & !ignored);
     let same = |at| a.word(at) == b.word(at);
     close && x == y && same(image::CONTROL) && same(image::TAGS)
 }
 
-/// The field of FOP, FIP and FDP that is compared: FIP, where XSAVE writes it whether an exception
-/// waits or not. FOP and FDP are the last exception's on some processors (SDM volume 1, sections
-/// 8.1.8 and 8.1.9).
-pub(crate) fn compared_pointers(vendor: Vendor) -> std::ops::Range<usize> {
+/// The part of FOP, FIP and FDP that is compared, where XSAVE writes them whether an exception
+/// waits or not. An instruction that raises nothing records FIP, but FOP and FDP on some processors
+/// only (SDM volume 1, sections 8.1.8 and 8.1.9).
+pub(crate) fn compared_pointers(
+    vendor: Vendor,
+    before: &Registers,
+    host: &Registers,
+) -> std::ops::Range<usize> {
+    const ES: u16 = 1 << 7;
+    let ip = image::IP..image::DATA;
+    let records = host.image[ip.clone()] != before.image[ip.clone()];
     match vendor {
-        Vendor::Intel => image::IP..image::DATA,
+        Vendor::Intel if records && host.word(image::STATUS) & ES == 0 => ip,
+        Vendor::Intel => image::OPCODE..image::MXCSR,
         _ => 0..0,
     }
 }
 
 /// Whether only the low halves of RCX, RSI and RDI are compared: a repeated string instruction with
-/// 32-bit addresses in 64-bit code whose count is 0. Intel's processors clear the high halves, AMD's
-/// leave them; the manuals' pseudocode changes nothing.
-pub(crate) fn clears_high_halves(case: &Case, before: &Registers, vendor: Vendor) -> bool {
+/// 32-bit addresses in 64-bit code whose count is 0, or whose first element may have faulted. Intel's
+/// processors clear the high halves, AMD's leave them; the manuals' pseudocode changes nothing.
+pub(crate) fn clears_high_halves(
+    case: &Case,
+    before: &Registers,
+    (end, vendor): (End, Vendor),
+) -> bool {
     let i = &case.instruction;
     let repeats = i.is_string_instruction() && (i.has_rep_prefix() || i.has_repne_prefix());
     let narrow = (0..i.op_count()).any(|n| {
@@ -354,6 +416,6 @@ pub(crate) fn clears_high_halves(case: &Case, before: &Registers, vendor: Vendor
             OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI
         )
     });
-    let none = before.general[1] as u32 == 0;
+    let none = before.general[1] as u32 == 0 || matches!(end, End::Fault { .. });
     vendor == Vendor::Intel && case.bits == 64 && repeats && narrow && none
 }

@@ -4,9 +4,9 @@
 use iced_x86::{Code, Mnemonic, OpKind, Register};
 
 use super::case::Case;
-use super::layout::{TARGET, WINDOW, WINDOW_START};
+use super::layout::{TARGET, UNMAPPED, WINDOW, WINDOW_START};
 use super::operands::{
-    address_bytes, implies_stack, reads_selector, return_bytes, segment_number, selects_bit,
+    address_bytes, implies_stack, mask, reads_selector, return_bytes, segment_number, selects_bit,
     string_registers, takes_image,
 };
 use super::random::Random;
@@ -213,6 +213,7 @@ impl Setting<'_> {
         for register in [Register::RSP, Register::RBP] {
             let linear = match self.random.below(8) {
                 0 => TARGET - self.random.below(16),
+                1 => TARGET + self.random.below(16),
                 _ => TARGET,
             };
             let offset = self.case.offset(Register::SS, linear);
@@ -257,14 +258,20 @@ impl Setting<'_> {
                 self.near_indices(index.number(), scale);
                 0
             }
+            // An image has to stay where it is, and so do 64 bytes around it.
+            _ if base == Register::None && takes_image(i.code()) => {
+                self.set_address(index, bytes, 0);
+                0
+            }
             _ => {
                 let near = self.random.below(64).wrapping_sub(32);
                 self.set_address(index, bytes, near);
                 near.wrapping_mul(scale)
             }
         };
-        if base == Register::None {
-            let offset = i.memory_displacement64();
+        if base == Register::None || base.is_ip() {
+            let offset = i.memory_displacement64().wrapping_add(from_index);
+            let offset = offset & mask(bytes as usize);
             let selector = self.case.selectors[segment_number(segment)];
             return match (self.case.bits, segment) {
                 (64, Register::FS) => offset.wrapping_add(self.case.bases[0]),
@@ -274,30 +281,60 @@ impl Setting<'_> {
             };
         }
         let linear = self.case.draw_linear(self.random);
-        let start = self.case.offset(segment, linear).wrapping_sub(from_index);
+        let start = self.case.offset(segment, linear);
         let start = start.wrapping_sub(i.memory_displacement64());
-        self.set_address(base, bytes, start);
+        if base == index {
+            return linear.wrapping_sub(self.reach_twice(base, bytes, (start, scale + 1)));
+        }
+        self.set_address(base, bytes, start.wrapping_sub(from_index));
         linear
     }
 
-    /// Makes indices that stay in the window, as doublewords or quadwords.
+    /// Sets a register that is base and index, so that `times` times it is `start`, or one below:
+    /// the result says how far.
+    fn reach_twice(&mut self, register: Register, bytes: u64, (start, times): (u64, u64)) -> u64 {
+        let below = match times {
+            2 => start & 1,
+            _ => 0,
+        };
+        // Twice is half of it; by 3, 5 and 9 divides what is their inverse modulo 2^64.
+        let value = match times {
+            2 => start >> 1,
+            _ => (0..6)
+                .fold(1_u64, |x, _| {
+                    x.wrapping_mul(2_u64.wrapping_sub(times.wrapping_mul(x)))
+                })
+                .wrapping_mul(start),
+        };
+        self.set_address(register, bytes, value);
+        below
+    }
+
+    /// Makes the indices of a gather: near ones, and sometimes one that leads to no memory.
     fn near_indices(&mut self, register: usize, scale: u64) {
-        let doublewords = self.random.one_in(2);
-        for half in 0..2 {
-            let mut quadword = || {
-                let mut near = || {
-                    let near = self.random.below(128 / scale);
-                    near.wrapping_sub(64 / scale)
-                };
-                match doublewords {
-                    true => near() & 0xffff_ffff | near() << 32,
-                    false => near(),
-                }
-            };
-            let lane = u128::from(quadword()) | u128::from(quadword()) << 64;
-            self.state
-                .registers
-                .set_lane(register, half, lane.to_le_bytes());
+        use Mnemonic as M;
+        let doublewords = matches!(
+            self.case.instruction.mnemonic(),
+            M::Vgatherdps | M::Vgatherdpd | M::Vpgatherdd | M::Vpgatherdq
+        );
+        let mut indices = [0; 8].map(|_: u64| {
+            let near = self.random.below(128 / scale);
+            near.wrapping_sub(64 / scale)
+        });
+        if self.random.one_in(8) {
+            let place = self.random.below(8) as usize;
+            // The second is not canonical, and 0 where addresses have 32 bits.
+            indices[place] = self.random.pick(&[UNMAPPED, 1 << 62]) / scale;
+        }
+        let bytes: Vec<u8> = match doublewords {
+            true => indices
+                .iter()
+                .flat_map(|n| (*n as u32).to_le_bytes())
+                .collect(),
+            false => indices.iter().flat_map(|n| n.to_le_bytes()).collect(),
+        };
+        for (half, lane) in bytes.as_chunks().0.iter().take(2).enumerate() {
+            self.state.registers.set_lane(register, half, *lane);
         }
     }
 
@@ -427,6 +464,8 @@ impl Setting<'_> {
             _ => 8,
         };
         let target = self.case.ends.target.unwrap_or(0);
+        // AC would count for the rest of the frame already, and Linux takes the fault for a split
+        // lock, which it lets the program try again for ever.
         let flags = self.random.next() & FLAGS_SET | FLAGS_ALWAYS;
         let stack = self.random.next() & 0xffff_ffff;
         let selectors = [selector, self.case.selectors[SS]].map(u64::from);

@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::layout::WINDOW;
+use super::ours::Ends;
 use super::random::Random;
 
 /// The flags that are set before an instruction: arithmetic, DF and ID.
 pub(crate) const FLAGS_SET: u64 = 0x20_0cd5;
 /// The flags that are compared: those, IF, IOPL, NT and AC.
 pub(crate) const FLAGS_COMPARED: u64 = 0x26_7ed5;
+/// Alignment checks, which are set sometimes.
+pub(crate) const AC: u64 = 1 << 18;
 /// The flags that are always set: IF, and the bit that is one.
 pub(crate) const FLAGS_ALWAYS: u64 = 0x202;
 
@@ -71,10 +74,33 @@ pub(crate) enum End {
     Behind,
     /// It branched to where it should, if it did.
     Target,
-    /// It raised an exception.
-    Fault { vector: u8, error: u32 },
+    /// It raised an exception, `at` bytes behind its start: more than 0 behind a WAIT. `address` is
+    /// CR2 after a page fault.
+    Fault {
+        vector: u8,
+        error: u32,
+        at: u64,
+        address: u64,
+    },
     /// It went elsewhere, or did not come to an end.
     Elsewhere { ip: u64 },
+}
+
+impl End {
+    /// An exception at `ip`, which belongs to the instruction or does not.
+    pub(crate) fn fault(ends: Ends, ip: u64, (vector, error): (u8, u32), cr2: u64) -> Self {
+        const PAGE_FAULT: u8 = 14;
+        let at = ip.wrapping_sub(ends.start);
+        if at >= ends.behind - ends.start {
+            return Self::Elsewhere { ip };
+        }
+        Self::Fault {
+            vector,
+            error,
+            at,
+            address: if vector == PAGE_FAULT { cr2 } else { 0 },
+        }
+    }
 }
 
 impl Registers {
@@ -152,6 +178,9 @@ impl State {
             *value = random.value();
         }
         registers.flags = random.next() & FLAGS_SET | FLAGS_ALWAYS;
+        if random.one_in(16) {
+            registers.flags |= AC;
+        }
         // All exceptions masked, mostly; any rounding, DAZ and FTZ.
         let modes = random.next() as u32 & 0xe07f;
         let masks = match random.below(32) {
@@ -180,6 +209,12 @@ impl State {
         registers.set_part(image::CONTROL, control.to_le_bytes());
         registers.set_part(image::STATUS, status.to_le_bytes());
         registers.set_part(image::TAGS, [tags, 0]);
+        let opcode = random.below(0x800) as u16;
+        registers.set_part(image::OPCODE, opcode.to_le_bytes());
+        for place in [image::IP, image::DATA] {
+            let canonical = random.next() >> 17;
+            registers.set_part(place, canonical.to_le_bytes());
+        }
         for i in 0..8 {
             registers.set_st(i, random.float80());
         }

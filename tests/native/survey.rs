@@ -1,6 +1,5 @@
 //! Judges forms, in one child for each of the host's cores, and gathers what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -13,7 +12,7 @@ use super::encodings::Form;
 use super::native::{self, Native};
 use super::ours::Machine;
 use super::random::Random;
-use super::rules::{self, Judgement, Vendor};
+use super::rules::{Judgement, Vendor};
 use super::state::{End, State};
 
 /// States that an instruction runs from before another is drawn.
@@ -67,7 +66,7 @@ impl Bench {
         let mut verdict = Verdict::default();
         let comparison = Comparison::new(form.code, form.kind.bits, self.vendor);
         let states = match comparison.judgement {
-            Judgement::Left(_) => return verdict,
+            Judgement::Left(_) | Judgement::Hidden(_) => return verdict,
             Judgement::Refused => states.min(REFUSED_STATES),
             _ => states,
         };
@@ -97,7 +96,7 @@ impl Bench {
         let (mut theirs, mut ours) = (before.clone(), before.clone());
         for _ in 0..states {
             case.renew(&mut before, random);
-            let their_end = self.native.run(case.ends.start, &before, &mut theirs);
+            let their_end = self.native.run(case.ends, &before, &mut theirs);
             let our_end = self.ours.run(case.ends, &before, &mut ours);
             verdict.states += 1;
             verdict.faults += u64::from(matches!(their_end, End::Fault { .. }));
@@ -214,171 +213,4 @@ fn read_verdicts(text: &str, verdicts: &mut [Verdict]) {
             told: Vec::new(),
         };
     }
-}
-
-/// What came of one encoding, in all its forms.
-#[derive(Default)]
-struct Summary {
-    states: u64,
-    faults: u64,
-    /// Forms that run on this host.
-    forms: u64,
-    lacking: u64,
-    left: Option<&'static str>,
-    refused: bool,
-}
-
-/// What came of the encodings of a feature.
-#[derive(Default)]
-struct Row {
-    known: usize,
-    implemented: usize,
-    judged: usize,
-    refused: usize,
-    states: u64,
-    faults: u64,
-    fewest: Option<u64>,
-    left: BTreeMap<&'static str, Vec<Code>>,
-}
-
-/// The coverage table, and what makes it incomplete.
-pub(crate) fn table(forms: &[Form], verdicts: &[Verdict]) -> (String, Vec<String>) {
-    let vendor = Vendor::host();
-    let mut summaries: BTreeMap<usize, Summary> = BTreeMap::new();
-    let mut complaints = Vec::new();
-    for (form, verdict) in forms.iter().zip(verdicts) {
-        let summary = summaries.entry(form.kind.code).or_default();
-        let comparison = Comparison::new(form.code, form.kind.bits, vendor);
-        summary.refused |= comparison.judgement == Judgement::Refused;
-        match comparison.judgement {
-            Judgement::Left(why) => summary.left = Some(why),
-            _ if verdict.states == 0 && is_other(form, vendor) => {
-                summary.left = Some("the host's vendor reads the bytes otherwise");
-            }
-            _ if verdict.states == 0 => {
-                complaints.push(format!("never drawn: {:?} {:?}", form.code, form.kind));
-            }
-            _ if verdict.unknown_to_host == verdict.states => summary.lacking += 1,
-            _ => {
-                summary.forms += 1;
-                summary.states += verdict.states;
-                summary.faults += verdict.faults;
-            }
-        }
-    }
-    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let mut unclaimed: BTreeMap<String, usize> = BTreeMap::new();
-    for code in Code::values().filter(|&code| code != Code::INVALID) {
-        let features = format!("{:?}", code.cpuid_features());
-        let features = features.trim_matches(['[', ']']).to_string();
-        if !is_claimed(code) {
-            *unclaimed.entry(features).or_default() += 1;
-            continue;
-        }
-        let row = rows.entry(features).or_default();
-        enter(row, code, summaries.get(&(code as usize)));
-    }
-    let text = print(&rows, &unclaimed, vendor) + &undefined_flags(forms);
-    (text, complaints)
-}
-
-/// Which instructions leave which flags undefined: those are not compared.
-fn undefined_flags(forms: &[Form]) -> String {
-    let mut by_flags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for form in forms {
-        let mnemonic = format!("{:?}", form.code.mnemonic());
-        let flags = rules::undefined_flag_names(form.code);
-        by_flags.entry(flags).or_default().insert(mnemonic);
-    }
-    by_flags.remove("");
-    let line = |(flags, mnemonics): (&String, &BTreeSet<String>)| {
-        let mnemonics: Vec<_> = mnemonics.iter().map(String::as_str).collect();
-        format!("undefined {flags}: {}\n", mnemonics.join(" "))
-    };
-    by_flags.iter().map(line).collect()
-}
-
-/// Whether the host's vendor reads all bytes that decode to a form as something else.
-fn is_other(form: &Form, vendor: Vendor) -> bool {
-    form.starts()
-        .all(|bytes| rules::reads_otherwise(form.kind.bits, &bytes, form.code, vendor))
-}
-
-/// Counts an encoding.
-fn enter(row: &mut Row, code: Code, summary: Option<&Summary>) {
-    row.known += 1;
-    let Some(summary) = summary else {
-        let left = row.left.entry("another processor's, or no instruction");
-        left.or_default().push(code);
-        return;
-    };
-    row.implemented += 1;
-    row.states += summary.states;
-    row.faults += summary.faults;
-    if summary.forms > 0 {
-        row.judged += 1;
-        row.refused += usize::from(summary.refused);
-        if !summary.refused {
-            row.fewest = Some(row.fewest.map_or(summary.states, |n| n.min(summary.states)));
-        }
-        return;
-    }
-    let why = summary.left.unwrap_or("this host lacks it");
-    row.left.entry(why).or_default().push(code);
-}
-
-fn print(
-    rows: &BTreeMap<String, Row>,
-    unclaimed: &BTreeMap<String, usize>,
-    vendor: Vendor,
-) -> String {
-    let mut text = format!("host: {vendor:?}\n");
-    let _ = writeln!(
-        text,
-        "{:22}{:>8}{:>8}{:>8}{:>6}{:>12}{:>10}{:>10}",
-        "feature", "known", "ours", "judged", "left", "states", "fewest", "faults"
-    );
-    let mut left: BTreeMap<&str, Vec<Code>> = BTreeMap::new();
-    let mut total = [0; 6];
-    for (features, row) in rows {
-        let unjudged = row.known - row.judged;
-        let _ = writeln!(
-            text,
-            "{features:22}{:8}{:8}{:8}{unjudged:6}{:12}{:10}{:10}",
-            row.known,
-            row.implemented,
-            row.judged,
-            row.states,
-            row.fewest.unwrap_or(0),
-            row.faults
-        );
-        let numbers = [
-            row.known as u64,
-            row.implemented as u64,
-            row.judged as u64,
-            unjudged as u64,
-            row.states,
-            row.faults,
-        ];
-        for (sum, number) in total.iter_mut().zip(numbers) {
-            *sum += number;
-        }
-        for (why, codes) in &row.left {
-            left.entry(why).or_default().extend(codes);
-        }
-    }
-    let [known, implemented, judged, unjudged, states, faults] = total;
-    let _ = writeln!(
-        text,
-        "{:22}{known:8}{implemented:8}{judged:8}{unjudged:6}{states:12}{:10}{faults:10}",
-        "all", ""
-    );
-    let percent = faults as f64 * 100.0 / states.max(1) as f64;
-    let _ = writeln!(text, "{percent:.2} % of the states fault");
-    for (why, codes) in left {
-        let _ = writeln!(text, "left, {why}: {codes:?}");
-    }
-    let unclaimed: Vec<_> = unclaimed.iter().map(|(f, n)| format!("{f} {n}")).collect();
-    let _ = writeln!(text, "not claimed: {}", unclaimed.join(", "));
-    text
 }

@@ -252,7 +252,7 @@ pub(crate) const KNOWN: &[Known] = &[
     known(
         "segments",
         "push fs 32 bits wide over ones",
-        Qemu,
+        Bochs,
         PUSH_SELECTOR,
     ),
     known(

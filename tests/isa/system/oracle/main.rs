@@ -12,6 +12,8 @@
 
 mod differences;
 mod emulators;
+mod executed;
+mod exercised;
 mod image;
 
 use std::path::Path;
@@ -156,5 +158,13 @@ fn main() -> ExitCode {
             })
         })
     };
-    libtest_mimic::run(&arguments, sources.into_iter().map(trial).collect()).exit_code()
+    let encodings = {
+        let sources = sources.clone();
+        Trial::ignorable_test("encodings", move || match executed::judge(&sources) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(Missing(what)) => Ok(Completion::ignored_with(what)),
+        })
+    };
+    let trials = sources.into_iter().map(trial).chain([encodings]);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
