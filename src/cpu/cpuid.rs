@@ -178,7 +178,39 @@ const CLAIMS: &[(Model, &[Claim])] = &[
     ),
 ];
 
+/// The bits of CR4 that a feature brings (Intel SDM volume 3, section 2.5). Those that no feature
+/// of the model brings are reserved.
+const CR4_BITS: &[(Word, u32, u32)] = &[
+    (Word::Edx1, 1, cr4::VME | cr4::PVI),
+    (Word::Edx1, 2, cr4::DE),
+    (Word::Edx1, 3, cr4::PSE),
+    (Word::Edx1, 4, cr4::TSD),
+    (Word::Edx1, 6, cr4::PAE),
+    (Word::Edx1, 7, cr4::MCE),
+    (Word::Edx1, 13, cr4::PGE),
+    (Word::Edx1, 24, cr4::OSFXSR),
+    (Word::Edx1, 25, cr4::OSXMMEXCPT),
+    (Word::Ecx1, 17, cr4::PCIDE),
+    (Word::Ecx1, 26, cr4::OSXSAVE),
+    (Word::Ebx7, 0, cr4::FSGSBASE),
+    (Word::Ebx7, 7, cr4::SMEP),
+    (Word::Ebx7, 20, cr4::SMAP),
+    (Word::Ecx7, 2, cr4::UMIP),
+];
+
 impl Model {
+    /// The bits of CR4 that can be set; none where there is no CR4.
+    pub fn cr4_bits(self) -> u32 {
+        let brought = |(word, bit, _): &&(Word, u32, u32)| self.features(*word) >> bit & 1 != 0;
+        let bits = CR4_BITS.iter().filter(brought);
+        let counters = if self.has_feature(F::RDPMC) {
+            cr4::PCE
+        } else {
+            0
+        };
+        bits.fold(counters, |all, (_, _, bits)| all | bits)
+    }
+
     /// What it claims.
     fn claims(self) -> impl Iterator<Item = &'static Claim> {
         let added = CLAIMS.iter().filter(move |(since, _)| *since <= self);

@@ -76,6 +76,12 @@ impl Descriptor {
         }
     }
 
+    /// Whether the second half cannot be taken for a descriptor: its type field is 0 (section
+    /// 7.2.3).
+    pub(super) fn is_whole(&self) -> bool {
+        self.high >> 40 & 0x1f == 0
+    }
+
     /// Of a gate: the selector it leads to.
     pub(super) fn gate_selector(&self) -> u16 {
         (self.low >> 16) as u16

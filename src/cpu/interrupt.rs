@@ -225,6 +225,7 @@ impl Core<'_> {
             self.cpu.dr[7] &= !dr7::GD;
         }
         self.cpu.flow.halted = false;
+        self.cpu.flow.mid_repeat = false;
         self.cpu.flow.handler_entered();
         Ok(())
     }
@@ -447,8 +448,7 @@ impl Core<'_> {
 
     /// Flags, CS, instruction pointer and error code, each `bytes` wide.
     fn push_frame(&mut self, stack: &mut Stack, delivery: Delivery, bytes: u64) -> Exec {
-        let resume = if delivery.is_fault() { flags::RF } else { 0 };
-        let image = self.cpu.flags.bits() | resume;
+        let image = self.cpu.flags.bits() | self.resume_flag(delivery);
         stack.push_sized(self, bytes, u64::from(image))?;
         let selector = self.cpu.segment(CS).selector;
         stack.push_sized(self, bytes, u64::from(selector))?;
@@ -457,6 +457,16 @@ impl Core<'_> {
             stack.push_sized(self, bytes, u64::from(error))?;
         }
         Ok(())
+    }
+
+    /// RF in the flags that `delivery` saves: faults set it, and whatever comes between two
+    /// iterations of a repeated instruction (section 17.3.1.1).
+    fn resume_flag(&self, delivery: Delivery) -> u32 {
+        if delivery.is_fault() || self.cpu.flow.mid_repeat {
+            flags::RF
+        } else {
+            0
+        }
     }
 
     fn clear_handler_flags(&mut self, clears_if: bool) {
@@ -471,7 +481,7 @@ impl Core<'_> {
     fn enter_task(&mut self, delivery: Delivery, gate: &Descriptor) -> Exec {
         let selector = gate.gate_selector();
         let target = self.task_of_gate(selector)?;
-        if delivery.is_fault() {
+        if self.resume_flag(delivery) != 0 {
             self.cpu.flags.assign(flags::RF, true);
         }
         self.switch_task(selector, &target, Switch::Nested)?;
@@ -504,7 +514,7 @@ impl Core<'_> {
             0 => self.long_stack_pointer(RSP0 + u64::from(entry.level) * 8)?,
             n => self.long_stack_pointer(IST1 + u64::from(n - 1) * 8)?,
         };
-        let mut stack = Stack::long(pointer & !15, entry.level);
+        let mut stack = self.long_stack(pointer & !15, entry.level)?;
         let selector = self.cpu.segment(SS).selector;
         stack.push(self, u64::from(selector))?;
         stack.push(self, self.cpu.regs.get(RSP))?;

@@ -20,6 +20,7 @@ mod descriptor;
 pub mod exec;
 pub mod fault;
 pub mod flags;
+pub mod flow;
 pub mod fpu;
 mod interrupt;
 #[expect(
@@ -70,7 +71,7 @@ pub struct Cpu {
     /// Between blocks: the next instruction.
     pub rip: u64,
     /// What the run loop carries from block to block.
-    pub flow: run::Flow,
+    pub flow: flow::Flow,
     /// The general registers.
     pub regs: Registers,
     /// What follows from the state below, see [`Cpu::refresh_mode`].
@@ -93,6 +94,8 @@ pub struct Cpu {
     pub cr2: u64,
     /// CR3.
     pub cr3: u64,
+    /// The first level of PAE paging.
+    pub pdptes: [u64; 4],
     /// CR4.
     pub cr4: u32,
     /// DR0 to DR7 (4 and 5 are unused).
@@ -166,6 +169,7 @@ impl Cpu {
             cr0: (cr0::CD | cr0::NW | cr0::ET) & traits.cr0,
             cr2: 0,
             cr3: 0,
+            pdptes: [0; 4],
             cr4: 0,
             dr: [0, 0, 0, 0, 0, 0, 0xffff_0ff0, 0x400],
             breakpoints: Breakpoints::default(),
@@ -175,7 +179,7 @@ impl Cpu {
             cpl: 0,
             tlb: mmu::Tlb::default(),
             mode: mode::Mode::default(),
-            flow: run::Flow::default(),
+            flow: flow::Flow::default(),
             event: Event::Shutdown,
             incidents: Incidents::default(),
             model,

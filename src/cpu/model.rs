@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault;
 use super::flags;
-use super::mode::{cr0, cr4};
+use super::mode::cr0;
 
 /// A CPU model, from the oldest to the newest.
 #[derive(
@@ -96,8 +96,6 @@ pub struct Traits {
     pub real_mode_flags: u32,
     /// The bits of CR0, on the 286 of the machine status word.
     pub cr0: u32,
-    /// The bits of CR4, of those that the claims allow.
-    pub cr4: u32,
 }
 
 const FLAGS_8086: u32 = flags::ARITHMETIC | flags::TF | flags::IF | flags::DF;
@@ -107,9 +105,6 @@ const FLAGS_486: u32 = FLAGS_386 | flags::AC;
 
 const CR0_286: u32 = cr0::PE | cr0::MP | cr0::EM | cr0::TS;
 const CR0_386: u32 = CR0_286 | cr0::ET | cr0::PG;
-
-const CR4_PENTIUM: u32 = cr4::VME | cr4::PVI | cr4::TSD | cr4::DE | cr4::PSE | cr4::MCE;
-const CR4_CORE2: u32 = CR4_PENTIUM | cr4::PAE | cr4::PGE | cr4::PCE | cr4::OSFXSR | cr4::OSXMMEXCPT;
 
 const LINEAR_32: u64 = 0xffff_ffff;
 
@@ -129,7 +124,6 @@ const NEWEST: Traits = Traits {
     flags: u32::MAX,
     real_mode_flags: u32::MAX,
     cr0: u32::MAX,
-    cr4: u32::MAX,
 };
 
 const I486: Traits = Traits {
@@ -139,7 +133,6 @@ const I486: Traits = Traits {
     last_leaves: (0, 0),
     flags: FLAGS_486,
     real_mode_flags: FLAGS_486,
-    cr4: 0,
     ..NEWEST
 };
 
@@ -193,21 +186,18 @@ static TABLE: [Traits; 8] = [
         last_leaves: (1, 0),
         flags: u32::MAX,
         real_mode_flags: u32::MAX,
-        cr4: CR4_PENTIUM,
         ..I486
     },
     Traits {
         name: "core2",
         about: "64-bit mode, SSE to SSSE3, CMPXCHG16B",
         last_leaves: (6, 0x8000_0008),
-        cr4: CR4_CORE2,
         ..NEWEST
     },
     Traits {
         name: "x86-64-v2",
         about: "SSE4.1, SSE4.2, POPCNT",
         last_leaves: (6, 0x8000_0008),
-        cr4: CR4_CORE2,
         ..NEWEST
     },
     NEWEST,
@@ -282,7 +272,7 @@ mod tests {
             let (old, new) = (pair[0].traits(), pair[1].traits());
             assert_eq!(old.flags & !new.flags, 0, "{}", new.name);
             assert_eq!(old.cr0 & !new.cr0, 0, "{}", new.name);
-            assert_eq!(old.cr4 & !new.cr4, 0, "{}", new.name);
+            assert_eq!(pair[0].cr4_bits() & !pair[1].cr4_bits(), 0, "{}", new.name);
             assert!(old.linear_mask <= new.linear_mask, "{}", new.name);
         }
     }

@@ -4,16 +4,13 @@
 //! *horizon*, which is the deadline, or 0 when anything wants attention (an interrupt, the trap
 //! flag, overwritten code, the machine). Within a block each instruction calls the next one
 //! (`exec/chain.rs`) until one raises, asks to leave the block, or is the last.
-//!
-//! Guest time stands in [`Flow::end`] between blocks and is exact within a block, since every
-//! instruction is one tick: `end - left`.
-
-use serde::{Deserialize, Serialize};
+//! What it carries from block to block is [`Flow`](super::flow::Flow).
 
 use super::breakpoint::dr6;
 use super::decode::{Block, BlockCache, BlockId, BlockKey, MAX_BLOCK_BYTES, Op, Repeat};
 use super::fault::{Event, GP};
 use super::flags;
+use super::flow::{Ending, FetchWindow, NO_WINDOW, Shadow};
 use super::interrupt::Delivery;
 use super::mmu::Access;
 use super::mode::cr4;
@@ -35,196 +32,6 @@ pub enum Stop {
     Shutdown,
     /// An instruction that CPUID claims is not implemented; `rip` names it.
     Unimplemented,
-}
-
-/// What an instruction asked of the loop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Ending {
-    /// Nothing.
-    #[default]
-    None,
-    /// Leave the block behind this instruction.
-    After,
-    /// Leave the block and come back to this instruction, which is not finished.
-    Repeat,
-}
-
-/// What the next instruction is shielded from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Shadow {
-    /// Nothing.
-    #[default]
-    None,
-    /// Interrupts, after STI.
-    Interrupts,
-    /// Interrupts and debug traps, after a load of SS: the next instruction sets the stack
-    /// pointer (section 6.8.3).
-    Stack,
-}
-
-/// The page that instructions are being fetched from, as instruction pointers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FetchWindow {
-    /// The instruction pointer of the page's first byte (wrapping, if CS begins in the page).
-    start: u64,
-    /// How many bytes of the page lie within the code segment. 0: no page.
-    len: u64,
-    /// The key of a block at the page's first byte.
-    key: BlockKey,
-}
-
-/// No page.
-const NO_WINDOW: FetchWindow = FetchWindow {
-    start: 0,
-    len: 0,
-    key: BlockKey::DEAD,
-};
-
-/// What the loop carries from block to block, what each instruction touches first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[repr(C)]
-pub struct Flow {
-    /// While a block runs: how many of its instructions are left, the running one included.
-    pub(super) left: u32,
-    #[serde(skip)]
-    ending: Ending,
-    /// Guest time at the end of the running block; between blocks, guest time.
-    pub end: Tick,
-    /// Blocks that end by this tick need no look at anything: the deadline, or 0 if something
-    /// wants attention.
-    #[serde(skip)]
-    horizon: Tick,
-    fetch: FetchWindow,
-    /// When the machine wants the CPU back.
-    #[serde(skip)]
-    deadline: Tick,
-    /// The end of the run.
-    #[serde(skip)]
-    until: Tick,
-    /// Between HLT and the interrupt that ends it.
-    pub halted: bool,
-    shadow: Shadow,
-    /// The instruction entered a handler or another task: the instruction pointer and the
-    /// flags are no longer those that it started with.
-    #[serde(skip)]
-    departed: bool,
-    /// An NMI handler runs: no other NMI until IRET.
-    pub(crate) nmi_masked: bool,
-    #[serde(skip)]
-    stale_blocks: bool,
-}
-
-impl Default for Flow {
-    fn default() -> Self {
-        Self {
-            end: 0,
-            left: 0,
-            deadline: 0,
-            until: 0,
-            halted: false,
-            shadow: Shadow::None,
-            departed: false,
-            nmi_masked: false,
-            horizon: 0,
-            ending: Ending::None,
-            stale_blocks: false,
-            fetch: NO_WINDOW,
-        }
-    }
-}
-
-impl Flow {
-    /// Makes the next block head look at interrupts, traps and requests.
-    pub fn attend(&mut self) {
-        self.horizon = 0;
-        self.end_block();
-    }
-
-    /// Leaves the block for elsewhere, when `behind` more instructions were to come.
-    #[inline(always)]
-    pub(super) fn leave(&mut self, behind: usize) {
-        self.end -= behind as Tick;
-    }
-
-    /// Leaves the block behind the running instruction.
-    #[inline(always)]
-    pub fn end_block(&mut self) {
-        if self.ending == Ending::None {
-            self.ending = Ending::After;
-        }
-    }
-
-    /// Leaves the block and resumes at the running instruction, which has done a part of its
-    /// work (a repeated string instruction).
-    pub fn repeat(&mut self) {
-        self.ending = Ending::Repeat;
-    }
-
-    /// Holds interrupts off until after the next instruction.
-    pub fn shadow_interrupts(&mut self) {
-        self.shadow = Shadow::Interrupts;
-        self.attend();
-    }
-
-    /// Holds interrupts and debug traps off until after the next instruction.
-    pub fn shadow_stack_switch(&mut self) {
-        self.shadow = Shadow::Stack;
-        self.attend();
-    }
-
-    /// The instruction pointer is that of a handler or another task: a fault from here on
-    /// does not go back to the instruction, and its single-step trap is lost.
-    pub(crate) fn handler_entered(&mut self) {
-        self.departed = true;
-        self.end_block();
-    }
-
-    /// How many one-tick steps fit before the deadline; at least one.
-    pub(crate) fn room(&self, now: Tick) -> Tick {
-        self.deadline.saturating_sub(now).max(1)
-    }
-
-    /// Whether something asked to leave the block.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending != Ending::None
-    }
-
-    /// Lets `ticks` pass within the instruction.
-    pub(crate) fn pass(&mut self, ticks: Tick) {
-        self.end += ticks;
-    }
-
-    /// Lets `ticks` pass beyond the one of the instruction.
-    pub fn spend(&mut self, ticks: Tick) {
-        self.end += ticks;
-        self.end_block();
-    }
-
-    /// Stops until an interrupt.
-    pub fn halt(&mut self) {
-        self.halted = true;
-        self.attend();
-    }
-
-    /// Forgets the page that is being fetched from: translations changed.
-    pub fn forget_fetch_page(&mut self) {
-        self.fetch = NO_WINDOW;
-        self.end_block();
-    }
-
-    /// Whether interrupts are held off until after the next instruction.
-    pub fn holds_interrupts(&self) -> bool {
-        self.shadow != Shadow::None
-    }
-
-    /// Whether the instruction that just ran raises no single-step trap.
-    fn holds_traps(&self) -> bool {
-        self.departed || self.shadow == Shadow::Stack
-    }
-
-    fn clear_ending(&mut self) -> Ending {
-        std::mem::take(&mut self.ending)
-    }
 }
 
 impl Core<'_> {
@@ -357,10 +164,10 @@ impl Core<'_> {
         before.count().max(1)
     }
 
-    /// A relative branch to beyond the code segment's limit faults itself. `ops` ran last, up to
-    /// where [`Flow::left`] says.
+    /// A relative branch to beyond the code segment's limit, or to what is not canonical, faults
+    /// itself. `ops` ran last, up to where [`Flow::left`] says.
     fn check_branch(&mut self, ops: &[Op]) -> Exec {
-        if self.cpu.rip <= self.cpu.mode.ip_limit {
+        if self.is_target(self.cpu.rip) {
             return Ok(());
         }
         let start = self.cpu.regs.block_ip();
@@ -373,7 +180,8 @@ impl Core<'_> {
         match branch {
             Some(op) => {
                 let behind = self.wrap_ip(start.wrapping_add(op.next.into()));
-                if self.cpu.rip == behind {
+                let falls_through = !op.code().is_jmp_short_or_near();
+                if self.cpu.rip == behind && falls_through {
                     return Ok(());
                 }
                 self.cpu.rip = self.wrap_ip(start.wrapping_add(op.start()));

@@ -2,7 +2,7 @@
 //! privilege write the whole frame first, and only then change a register, so that a fault
 //! half-way leaves no trace (Intel SDM volume 3, sections 5.8.5, 6.12.1 and 6.14).
 
-use super::descriptor::{is_null, kind};
+use super::descriptor::{is_canonical, is_null, kind};
 use super::fault::{SS as STACK_FAULT, TS};
 use super::regs::RSP;
 use super::segment::{FLAT_STACK, SS, Segment};
@@ -53,7 +53,7 @@ impl Stack {
     }
 
     /// A stack of 64-bit mode for privilege `cpl`.
-    pub(super) fn long(pointer: u64, cpl: u8) -> Self {
+    fn long(pointer: u64, cpl: u8) -> Self {
         Self {
             segment: Segment::flat(0, 0),
             pointer,
@@ -151,6 +151,14 @@ impl Core<'_> {
         }
         let segment = self.checked_stack_segment(selector, level, TS)?;
         Ok(Stack::new(segment, pointer, level))
+    }
+
+    /// The stack of 64-bit mode at `pointer`, for privilege `cpl`; #SS(0) if that is not canonical.
+    pub(super) fn long_stack(&mut self, pointer: u64, cpl: u8) -> Exec<Stack> {
+        if !is_canonical(pointer) {
+            return Err(self.fault_with(STACK_FAULT, 0));
+        }
+        Ok(Stack::long(pointer, cpl))
     }
 
     /// The stack pointer at `offset` of the 64-bit TSS.

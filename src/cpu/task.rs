@@ -191,6 +191,9 @@ impl Core<'_> {
         if let Some(cr3) = image.cr3
             && self.cpu.cr0 & cr0::PG != 0
         {
+            if self.cpu.uses_pae_paging() {
+                self.load_pdptes(u64::from(cr3))?;
+            }
             self.switch_address_space(u64::from(cr3));
         }
         let nested = if switch == Switch::Nested {

@@ -62,6 +62,16 @@ pub enum OnReset {
     Stop,
 }
 
+/// What a shutdown of the CPU after a triple fault does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTripleFault {
+    /// The run ends.
+    #[default]
+    Stop,
+    /// The machine is reset, as the chipset of a PC does.
+    Reset,
+}
+
 /// Who reset the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetCause {
@@ -80,6 +90,7 @@ pub struct Machine {
     board: Board,
     inlet: Inlet,
     on_reset: OnReset,
+    on_triple_fault: OnTripleFault,
     /// The last reset that nobody has asked for yet.
     last_reset: Option<ResetCause>,
     /// Ticks that passed while the CPU was halted.
@@ -98,6 +109,7 @@ impl Machine {
             board,
             inlet: Inlet::default(),
             on_reset: OnReset::default(),
+            on_triple_fault: OnTripleFault::default(),
             last_reset: None,
             idle: 0,
         })
@@ -112,6 +124,11 @@ impl Machine {
     /// Says what happens when the guest resets the machine.
     pub fn set_on_reset(&mut self, on_reset: OnReset) {
         self.on_reset = on_reset;
+    }
+
+    /// Says what happens when the CPU shuts down.
+    pub fn set_on_triple_fault(&mut self, on_triple_fault: OnTripleFault) {
+        self.on_triple_fault = on_triple_fault;
     }
 
     /// The CPU's state.
@@ -199,7 +216,7 @@ impl Machine {
                 Stop::Deadline => None,
                 Stop::Halted => self.skip_idle_time(limit),
                 Stop::Requested => self.answer_requests(),
-                Stop::Shutdown => Some(Outcome::TripleFault),
+                Stop::Shutdown => self.answer_shutdown(),
                 Stop::Unimplemented => Some(Outcome::Unimplemented),
             };
             if let Some(outcome) = outcome {
@@ -243,6 +260,19 @@ impl Machine {
         let then = deadline.min(until).max(now);
         self.idle += then - now;
         self.cpu.flow.end = then;
+        None
+    }
+
+    /// The CPU has shut down.
+    fn answer_shutdown(&mut self) -> Option<Outcome> {
+        if self.on_triple_fault == OnTripleFault::Stop {
+            return Some(Outcome::TripleFault);
+        }
+        self.last_reset = Some(ResetCause::Guest);
+        if self.on_reset == OnReset::Stop {
+            return Some(Outcome::Reset);
+        }
+        self.reset();
         None
     }
 

@@ -13,12 +13,12 @@ use super::disk::DiskOption;
 use super::ending::Ending;
 use super::script::{self, Script};
 use super::serial::SerialTarget;
-use super::session::{ClockMode, Display, Session};
+use super::session::{ClockMode, Display, Session, TripleFault};
 use super::values::{self, CpuOption};
 use crate::cli::console::RawTerminal;
 use crate::cli::unix_socket::SocketAddress;
 use crate::cpu::Model;
-use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset, Seed};
+use crate::machine::{LinuxBoot, Machine, MachineConfig, OnReset, OnTripleFault, Seed};
 
 /// The memory of a machine that nobody gave a size, in bytes.
 const DEFAULT_MEMORY: &str = "512M";
@@ -134,6 +134,10 @@ pub(in crate::cli) struct Run {
     /// Leave where the guest resets the machine
     #[arg(long)]
     no_reboot: bool,
+
+    /// What a triple fault does
+    #[arg(long, value_enum, default_value = "stop")]
+    triple_fault: TripleFault,
 }
 
 impl Run {
@@ -213,6 +217,9 @@ impl Run {
         }
         if self.no_reboot {
             machine.set_on_reset(OnReset::Stop);
+        }
+        if self.triple_fault == TripleFault::Reset {
+            machine.set_on_triple_fault(OnTripleFault::Reset);
         }
         Ok(machine)
     }

@@ -50,6 +50,16 @@ pub(in crate::cli) enum ClockMode {
     Host,
 }
 
+/// What a triple fault does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum TripleFault {
+    /// The run ends with a dump, status 70.
+    #[default]
+    Stop,
+    /// The machine is reset, as a PC is.
+    Reset,
+}
+
 /// Where keys and bytes go that are typed on stdin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keyboard {

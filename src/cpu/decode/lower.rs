@@ -137,7 +137,7 @@ fn set_memory(op: &mut Op, instruction: &Instruction, code: CodeSize, data: Data
     op.set_address(
         scale,
         size,
-        segment_index(instruction.memory_segment(), code, data),
+        segment_index(operand_segment(instruction, code), code, data),
     );
     // XLAT adds AL, not the whole register, by itself.
     op.index = match index {
@@ -219,6 +219,19 @@ fn string_kind_size(kind: OpKind) -> Option<u8> {
         OpKind::MemorySegESI | OpKind::MemorySegEDI | OpKind::MemoryESEDI => Some(1),
         OpKind::MemorySegRSI | OpKind::MemorySegRDI | OpKind::MemoryESRDI => Some(2),
         _ => None,
+    }
+}
+
+/// The segment of a memory operand. In 64-bit mode only the prefixes of FS and GS count; else the
+/// base register decides (Intel SDM volume 1, section 3.4.2.1).
+fn operand_segment(instruction: &Instruction, code: CodeSize) -> Register {
+    let segment = instruction.memory_segment();
+    if code != CodeSize::Bits64 || matches!(segment, Register::FS | Register::GS) {
+        return segment;
+    }
+    match instruction.memory_base().full_register() {
+        Register::RSP | Register::RBP => Register::SS,
+        _ => Register::DS,
     }
 }
 

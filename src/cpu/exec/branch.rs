@@ -71,7 +71,7 @@ impl Core<'_> {
 
     /// Whether `target` is inside the code segment's limit or canonical.
     #[inline(always)]
-    pub(super) fn is_target(&self, target: u64) -> bool {
+    pub(in crate::cpu) fn is_target(&self, target: u64) -> bool {
         if self.cpu.is_64_bit() {
             ((target << 16) as i64 >> 16) as u64 == target
         } else {

@@ -27,25 +27,6 @@ const CR0_DEFINED: u32 = cr0::PE
     | cr0::CD
     | cr0::PG;
 
-/// The bits of CR4 that can be set: those of the features that CPUID reports.
-const CR4_DEFINED: u32 = cr4::VME
-    | cr4::PVI
-    | cr4::TSD
-    | cr4::DE
-    | cr4::PSE
-    | cr4::PAE
-    | cr4::MCE
-    | cr4::PGE
-    | cr4::PCE
-    | cr4::OSFXSR
-    | cr4::OSXMMEXCPT
-    | cr4::UMIP
-    | cr4::FSGSBASE
-    | cr4::PCIDE
-    | cr4::OSXSAVE
-    | cr4::SMEP
-    | cr4::SMAP;
-
 /// In CR3 with CR4.PCIDE: the process-context identifier.
 const PCID: u64 = 0xfff;
 /// In a value for CR3 with CR4.PCIDE: its translations may stay.
@@ -88,6 +69,12 @@ impl Core<'_> {
         if changed & cr0::PG != 0 && !set(cr0::PG) && self.cpu.cr4 & cr4::PCIDE != 0 {
             return Err(self.fault_with(GP, 0));
         }
+        if changed & (cr0::PG | cr0::CD | cr0::NW) != 0 {
+            let legacy = self.cpu.msr.efer & efer::LME == 0;
+            if set(cr0::PG) && self.cpu.cr4 & cr4::PAE != 0 && legacy {
+                self.load_pdptes(self.cpu.cr3)?;
+            }
+        }
         if changed & cr0::PG != 0 {
             self.switch_paging(set(cr0::PG))?;
         }
@@ -127,13 +114,16 @@ impl Core<'_> {
         if self.cpu.is_long() && value >> PHYSICAL_BITS != 0 {
             return Err(self.fault_with(GP, 0));
         }
+        if self.cpu.uses_pae_paging() {
+            self.load_pdptes(value)?;
+        }
         self.switch_address_space(value);
         Ok(())
     }
 
     fn set_cr4(&mut self, value: u64) -> Exec {
         let drops_pae = value & u64::from(cr4::PAE) == 0 && self.cpu.is_long();
-        let defined = CR4_DEFINED & self.cpu.model.traits().cr4;
+        let defined = self.cpu.model.cr4_bits();
         if value & !u64::from(defined) != 0 || drops_pae {
             return Err(self.fault_with(GP, 0));
         }
@@ -141,6 +131,12 @@ impl Core<'_> {
         let set = |bits: u32| changed & value as u32 & bits != 0;
         if set(cr4::PCIDE) && (!self.cpu.is_long() || self.cpu.cr3 & PCID != 0) {
             return Err(self.fault_with(GP, 0));
+        }
+        const LOADS_PDPTES: u32 = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP;
+        if changed & LOADS_PDPTES != 0 && value & u64::from(cr4::PAE) != 0 {
+            if self.cpu.cr0 & cr0::PG != 0 && !self.cpu.is_long() {
+                self.load_pdptes(self.cpu.cr3)?;
+            }
         }
         self.cpu.cr4 = value as u32;
         const TRANSLATION: u32 =
@@ -152,6 +148,15 @@ impl Core<'_> {
             self.cpu.arm_breakpoints();
         }
         Ok(())
+    }
+
+    /// #UD for a control register that the model does not have.
+    fn require_control_register(&mut self, number: u8) -> Exec {
+        match number {
+            0 | 2 | 3 | 8 => Ok(()),
+            4 if self.cpu.model.cr4_bits() != 0 => Ok(()),
+            _ => Err(self.fault(UD)),
+        }
     }
 
     /// The debug register that a number means: 4 and 5 are 6 and 7 unless CR4.DE is set.
@@ -193,9 +198,7 @@ impl Core<'_> {
 }
 
 fn mov_to_control<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if !matches!(op.dst, 0 | 2 | 3 | 4 | 8) {
-        return Err(core.fault(UD));
-    }
+    core.require_control_register(op.dst)?;
     core.require_supervisor()?;
     let value = core.cpu.regs.read::<W>(op.src).zero_extend();
     match op.dst {
@@ -222,9 +225,7 @@ fn set_task_priority(core: &mut Core<'_>, value: u64) -> Exec {
 }
 
 fn mov_from_control<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if !matches!(op.src, 0 | 2 | 3 | 4 | 8) {
-        return Err(core.fault(UD));
-    }
+    core.require_control_register(op.src)?;
     core.require_supervisor()?;
     let value = match op.src {
         0 => u64::from(core.cpu.cr0),

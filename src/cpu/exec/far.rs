@@ -8,7 +8,7 @@ use crate::cpu::decode::Op;
 use crate::cpu::descriptor::{Descriptor, is_null, kind, rpl};
 use crate::cpu::fault::{GP, NP};
 use crate::cpu::regs::RSP;
-use crate::cpu::segment::{CS, DS, ES, FS, GS, SS, Segment};
+use crate::cpu::segment::{Attributes, CS, DS, ES, FS, GS, SS, Segment};
 use crate::cpu::stack::Stack;
 use crate::cpu::task::Switch;
 use crate::cpu::width::Width;
@@ -89,6 +89,9 @@ fn target(core: &mut Core<'_>, selector: u16) -> Exec<Target> {
     match found {
         kind::CALL_GATE if long => {
             let whole = core.system_descriptor(selector, GP)?;
+            if !whole.is_whole() {
+                return Err(core.selector_fault(GP, selector));
+            }
             Ok(Target::Gate(whole))
         }
         kind::CALL_GATE | kind::CALL_GATE_16 => Ok(Target::Gate(descriptor)),
@@ -235,7 +238,7 @@ fn call_gate(core: &mut Core<'_>, gate: &Descriptor) -> Exec {
 fn inner_stack(core: &mut Core<'_>, gate: &Descriptor, level: u8, bytes: u64) -> Exec<Stack> {
     let mut stack = if core.cpu.is_long() {
         let pointer = core.long_stack_pointer(4 + u64::from(level) * 8)?;
-        Stack::long(pointer, level)
+        core.long_stack(pointer, level)?
     } else {
         core.stack_of_level(level)?
     };
@@ -272,7 +275,7 @@ impl Core<'_> {
     }
 
     /// Returning to an outer level takes those data segments away that it may not use
-    /// (section 5.8.6).
+    /// (section 5.8.6). The bases of FS and GS stay, as on AMD's processors.
     pub(super) fn drop_inner_segments(&mut self) {
         for index in [ES, DS, FS, GS] {
             let segment = *self.cpu.segment(index);
@@ -281,7 +284,8 @@ impl Core<'_> {
                 && attributes.dpl() < self.cpu.cpl
                 && !attributes.is_conforming();
             if hidden {
-                self.set_segment(index, Segment::default());
+                let base = segment.base;
+                self.set_segment(index, Segment::new(0, base, 0, Attributes(0)));
             }
         }
     }
@@ -315,7 +319,7 @@ impl Core<'_> {
         level: u8,
     ) -> Exec<Segment> {
         let to_64_bit = self.cpu.is_long() && code.attributes().long();
-        if is_null(selector) && to_64_bit && level < 3 && rpl(selector) == level {
+        if is_null(selector) && to_64_bit && level < 3 {
             return Ok(Segment::null_stack(selector));
         }
         if is_null(selector) {

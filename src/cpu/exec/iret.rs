@@ -69,20 +69,20 @@ fn frame<W: Width>(core: &mut Core<'_>) -> Exec<Frame> {
     })
 }
 
+/// NMIs are unblocked even if the instruction faults (section 6.7.1).
 fn iret<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
-    if core.cpu.is_real() {
-        iret_real::<W>(core)?;
-    } else if core.cpu.is_v86() {
-        iret_v86::<W>(core)?;
-    } else if core.cpu.is_64_bit() {
-        iret_64::<W>(core)?;
-    } else {
-        iret_protected::<W>(core)?;
-    }
     if std::mem::take(&mut core.cpu.flow.nmi_masked) {
         core.cpu.flow.attend();
     }
-    Ok(())
+    if core.cpu.is_real() {
+        iret_real::<W>(core)
+    } else if core.cpu.is_v86() {
+        iret_v86::<W>(core)
+    } else if core.cpu.is_64_bit() {
+        iret_64::<W>(core)
+    } else {
+        iret_protected::<W>(core)
+    }
 }
 
 /// The flags that an IRET of this width may replace at the current privilege.

@@ -27,7 +27,8 @@ fn visible(core: &mut Core<'_>, selector: u16) -> Exec<Option<Descriptor>> {
         return Ok(None);
     }
     if core.cpu.is_long() && !attributes.is_code_or_data() {
-        return core.find_system_descriptor(selector);
+        let found = core.find_system_descriptor(selector)?;
+        return Ok(found.filter(Descriptor::is_whole));
     }
     Ok(Some(descriptor))
 }

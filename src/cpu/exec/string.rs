@@ -90,6 +90,7 @@ fn repeat(
     if op.repeat() == Repeat::None {
         return step(core, 1).map(|_| ());
     }
+    core.cpu.flow.begin_repeat();
     let mut left = get(core, op, RCX);
     while left > 0 {
         let room = core.cpu.flow.room(core.cpu.now());

@@ -6,6 +6,7 @@
 use iced_x86::{Code, Instruction, Mnemonic};
 
 use super::{Handler, run};
+use crate::cpu::breakpoint::dr6;
 use crate::cpu::decode::Op;
 use crate::cpu::descriptor::is_canonical;
 use crate::cpu::fault::{GP, UD};
@@ -74,6 +75,9 @@ fn syscall(core: &mut Core<'_>, _op: &Op) -> Exec {
         core.continue_at(star & 0xffff_ffff);
     }
     core.cpu.flow.handler_entered();
+    if core.cpu.flags.has(flags::TF) {
+        core.report_later(dr6::BS);
+    }
     Ok(())
 }
 

@@ -127,11 +127,15 @@ fn system_segment(
     }
     let descriptor = core.system_descriptor(selector, GP)?;
     let long = core.cpu.is_long();
-    if !descriptor.system_kind().is_some_and(|k| fits(k, long)) {
+    let known = descriptor.system_kind().is_some_and(|k| fits(k, long));
+    if !known || !descriptor.is_whole() {
         return Err(core.selector_fault(GP, selector));
     }
     if !descriptor.attributes().present() {
         return Err(core.selector_fault(NP, selector));
+    }
+    if !is_canonical(descriptor.base()) {
+        return Err(core.selector_fault(GP, selector));
     }
     Ok(descriptor)
 }

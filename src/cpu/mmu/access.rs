@@ -502,7 +502,8 @@ impl Core<'_> {
         self.translate(Access::Write, user, linear, segment)?;
         let last = linear.wrapping_add(bytes - 1) & self.system_mask();
         if (last ^ linear) & !(PAGE_SIZE - 1) != 0 {
-            self.translate(Access::Write, user, last, segment)?;
+            let page = last & !(PAGE_SIZE - 1);
+            self.translate(Access::Write, user, page, segment)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 
 mod access;
 mod bulk;
+mod pdpte;
 mod tlb;
 mod walk;
 

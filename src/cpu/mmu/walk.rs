@@ -2,7 +2,7 @@
 //! chapter 4).
 //!
 //! Three shapes: 32-bit paging (2 levels, 4 MiB pages under CR4.PSE), PAE paging (3 levels,
-//! the PDPTEs read with the rest) and 4-level paging (2 MiB and 1 GiB pages). Accessed and
+//! the PDPTEs being registers) and 4-level paging (2 MiB and 1 GiB pages). Accessed and
 //! dirty bits are set as the walk goes, once the access is known to be allowed.
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub enum Access {
     Fetch = 2,
 }
 
-const PRESENT: u64 = 1 << 0;
+pub(super) const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
 const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;
@@ -40,8 +40,6 @@ pub(crate) const PHYSICAL_BITS: u32 = 40;
 const ADDRESS: u64 = ((1 << PHYSICAL_BITS) - 1) & !0xfff;
 /// Bits of an 8-byte entry that must be zero: address bits past the physical width.
 const RESERVED: u64 = ((1 << 52) - 1) & !((1 << PHYSICAL_BITS) - 1);
-/// In a PAE PDPTE: everything but P, PWT, PCD, the address and what software may use.
-const PDPTE_RESERVED: u64 = 0x1e6 | (u64::MAX << PHYSICAL_BITS);
 
 // Page-fault error code.
 const ERROR_PRESENT: u32 = 1 << 0;
@@ -278,12 +276,9 @@ impl Tables<'_> {
         if self.cpu.is_long() {
             self.find_long(linear, 4, self.cpu.cr3 & ADDRESS, &mut path)?;
         } else if self.cpu.cr4 & cr4::PAE != 0 {
-            let pdpte = self.entry64((self.cpu.cr3 & 0xffff_ffe0) + ((linear >> 30) & 3) * 8);
+            let pdpte = self.cpu.pdptes[(linear >> 30 & 3) as usize];
             if pdpte & PRESENT == 0 {
                 return Err(Missing::NotPresent);
-            }
-            if pdpte & PDPTE_RESERVED != 0 {
-                return Err(Missing::Reserved);
             }
             self.find_long(linear, 2, pdpte & ADDRESS, &mut path)?;
         } else {

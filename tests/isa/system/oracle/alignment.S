@@ -69,4 +69,4 @@
     add_cr0 CR0_AM
     v86 AC
     movw 1, %ax
-    done_16
+    done

@@ -109,7 +109,7 @@
     v86 TF
     nop
     nop
-    done_16
+    done
 
 // Instruction breakpoints.
     check "breakpoint on an instruction"

@@ -23,6 +23,9 @@ pub(crate) const ALL: [Emulator; 3] = [Emulator::Qemu, Emulator::Bochs, Emulator
 /// How long an image may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How many triple faults an image may have.
+const TRIPLE_FAULTS: usize = 100;
+
 /// The ROM of its VGA, which Bochs wants, although nobody draws.
 const VGA_BIOS: &str = "/usr/share/bochs/VGABIOS-lgpl-latest";
 
@@ -114,15 +117,24 @@ fn qemu(rom: &Path, serial: &Path) -> Command {
 fn cowbox(rom: &Path, serial: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cowbox"));
     command
-        .args(["run", "-m", "16M", "--display", "none", "--serial"])
+        .args([
+            "run",
+            "-m",
+            "16M",
+            "--display",
+            "none",
+            "--triple-fault",
+            "reset",
+            "--serial",
+        ])
         .arg(format!("file:{}", serial.display()))
         .arg("--bios")
         .arg(rom);
     command
 }
 
-/// Debian's build has its debugger compiled in, which a file tells to go on, and draws only on a
-/// terminal, which script(1) is. A slow clock makes its serial line quick.
+/// Debian's build has its debugger compiled in, which a file tells to go on (it stops at each triple
+/// fault), and draws only on a terminal, which script(1) is. A slow clock makes its serial line quick.
 fn bochs(rom: &Path, serial: &Path, scratch: &Path) -> Result<Command, Missing> {
     let program = Path::new("/usr/bin/bochs");
     if !program.exists() || !Path::new(VGA_BIOS).exists() {
@@ -148,7 +160,7 @@ fn bochs(rom: &Path, serial: &Path, scratch: &Path) -> Result<Command, Missing> 
         file("bochs.log").display(),
     );
     std::fs::write(file("bochsrc"), settings).unwrap();
-    std::fs::write(file("go"), "c\n").unwrap();
+    std::fs::write(file("go"), "c\n".repeat(TRIPLE_FAULTS)).unwrap();
     let mut command = Command::new("script");
     command
         .arg("-qfc")

@@ -17,23 +17,20 @@ pub(crate) fn scratch(source: &str) -> PathBuf {
     directory
 }
 
-/// The ROM of `source`. Its first line may name another frame than `frame`: `// frame: NAME`.
+/// The ROM of `source`.
 pub(crate) fn assemble(source: &str) -> Result<PathBuf, Missing> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(DIRECTORY);
-    let text = std::fs::read_to_string(directory.join(format!("{source}.S"))).unwrap();
-    let first = text.lines().next().unwrap_or_default();
-    let frame = first.strip_prefix("// frame: ").unwrap_or("frame");
     let scratch = scratch(source);
     let (object, rom) = (scratch.join("image.o"), scratch.join("image.rom"));
     run(Command::new("gcc")
-        .args(["-m32", "-c", "-I", "."])
+        .args(["-m64", "-c", "-I", "."])
         .arg(format!("-DCHECKS=\"../{source}.S\""))
         .arg("-o")
         .arg(&object)
-        .arg(format!("{frame}.S"))
+        .arg("frame.S")
         .current_dir(directory.join("frame")))?;
     run(Command::new("ld")
-        .args(["-m", "elf_i386", "-z", "noexecstack", "-Ttext", "0x10000"])
+        .args(["-m", "elf_x86_64", "-z", "noexecstack", "-Ttext", "0x10000"])
         .args(["-e", "0x10000", "--oformat", "binary", "-o"])
         .args([&rom, &object]))?;
     Ok(rom)

@@ -79,14 +79,14 @@
     eflags 0x240400
     int $0x31
     .code16
-1:  done_16
+1:  done
     check "int 16-bit gate from ring 3"
     idt_gate 0x31, CODE0_16, 0xE7
     idt_offset 0x31, (1f-start)
     ring 3, IF
     int $0x31
     .code16
-1:  done_16
+1:  done
     .irp stack, 0, 0x11, 0x12, 0x20, 0x08, 0x100
     check "int from ring 3 to ring 1 with stack selector \stack"
     idt_gate 0x31, CODE1, 0xEE
@@ -247,7 +247,7 @@
     .code16
 1:  pushfl
     popl %ecx
-    done_16
+    done
     .endr
     check "ring 3 iret with VM does not enter virtual-8086 mode"
     ring 3

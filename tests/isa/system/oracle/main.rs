@@ -2,7 +2,7 @@
 //! and say on the serial line how each check ended. QEMU, Bochs and Cowbox run the same image, and
 //! their lines are compared.
 //!
-//! Where they differ, [`differences::KNOWN`] says who is right and by which section of the manual;
+//! Where they differ, [`differences`] says who is right and by which section of the manual;
 //! a difference that stands nowhere fails the test, and so does an entry without a difference.
 //! `COWBOX_ORACLE=DIRECTORY` keeps the three columns of each image there.
 #![expect(
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 
-use differences::{KNOWN, Known, QEMU_LEAVES_CLEAR, Right};
+use differences::{Known, QEMU_LEAVES_CLEAR, Right};
 use emulators::{Emulator, Missing};
 
 /// How the checks of one image ended, in their order: the name of each, and what came out.
@@ -112,7 +112,7 @@ fn judge(source: &str) -> Result<(), Missing> {
         Emulator::Cowbox.run(source, &rom)?,
     ];
     let checks = checks(columns);
-    let known: Vec<&Known> = KNOWN.iter().filter(|k| k.image == source).collect();
+    let known: Vec<&Known> = differences::of(source).collect();
     let mut open = String::new();
     let mut used = vec![false; known.len()];
     for check in &checks {

@@ -86,11 +86,11 @@ shadow_checks:
     call pend
     v86 IF
     nop
-    done_16
+    done
     check "sti in virtual-8086 mode at iopl 3"
     call pend
     v86 IOPL3
     sti
     nop
     nop
-    done_16
+    done

@@ -76,7 +76,7 @@
     \transfer $TASK16, $0
     .code16
 1:  narrow
-    done_16
+    done
     check "\transfer from a 16-bit task"
     task_32 1f
     movw $TASK16, %ax
@@ -110,7 +110,7 @@
     \transfer $TASK16, $0
     .code16
 1:  narrow
-    done_16
+    done
     check "\transfer from ring 3 to a task of ring 0"
     task_32 1f
     ring 3
@@ -221,7 +221,7 @@
     movl %eax, %ds
     .code16
 1:  narrow
-    done_16
+    done
     check "#DF through a task gate"
     task_32 1f
     idt_gate 8, TASK2, 0x85

@@ -36,7 +36,7 @@
     set_vme \vme
     v86 IOPL\iopl
     \instruction
-    done_16
+    done
     .endr
     .irp value, 0x0002, 0x0202, 0x0102, 0x7002, 0x4ED7
     check "popfw \value at iopl \iopl vme \vme"
@@ -45,14 +45,14 @@
     v86 IOPL\iopl
     pushw $\value
     popfw
-    done_16
+    done
     check "popfl \value at iopl \iopl vme \vme"
     maps
     set_vme \vme
     v86 IOPL\iopl
     pushl $\value | 0x1B0000
     popfl
-    done_16
+    done
     check "iretw \value at iopl \iopl vme \vme"
     maps
     set_vme \vme
@@ -65,7 +65,7 @@
     addw $2f - 1b, %ax
     pushw %ax
     iretw
-2:  done_16
+2:  done
     check "iretl \value at iopl \iopl vme \vme"
     maps
     set_vme \vme
@@ -74,7 +74,7 @@
     pushl $CODE_BYTES >> 4
     pushl $0
     iretl
-    done_16
+    done
     .endr
     .irp flags, 0, 0x80000, 0x100000, 0x180000
     .if \iopl * \flags != 3 * 0x180000
@@ -83,27 +83,27 @@
     set_vme \vme
     v86 IOPL\iopl+\flags
     sti
-    done_16
+    done
     check "cli with flags \flags at iopl \iopl vme \vme"
     maps
     set_vme \vme
     v86 IOPL\iopl+\flags
     cli
-    done_16
+    done
     check "popfw of IF with flags \flags at iopl \iopl vme \vme"
     maps
     set_vme \vme
     v86 IOPL\iopl+\flags
     pushw $0x202
     popfw
-    done_16
+    done
     check "pushfw with flags \flags at iopl \iopl vme \vme"
     maps
     set_vme \vme
     v86 IOPL\iopl+\flags
     pushfw
     popw %ax
-    done_16
+    done
     check "int 21h with flags \flags at iopl \iopl vme \vme"
     maps
     movw $0x0F00, 0x84
@@ -113,7 +113,7 @@
     watch RING3_TOP-8
     v86 IOPL\iopl+\flags+IF
     int $0x21
-    done_16
+    done
     .endif
     .endr
     .endr
@@ -126,59 +126,59 @@
     v86 IOPL\iopl
     inb $\port, %al
     movb $0, %al
-    done_16
+    done
     check "inw from port \port at iopl \iopl"
     maps
     v86 IOPL\iopl
     inw $\port, %ax
     movw $0, %ax
-    done_16
+    done
     .endr
     .endr
     check "fault in virtual-8086 mode to ring 1"
     idt_gate 6, CODE1, 0x8E
     v86
     ud2
-    done_16
+    done
     check "fault in virtual-8086 mode to conforming code"
     segment SPARE, 0, 0xFFFFF, 0x9E, 0xC
     idt_gate 6, SPARE, 0x8E
     v86
     ud2
-    done_16
+    done
     check "fault in virtual-8086 mode through a 16-bit gate"
     idt_gate 6, CODE0_16, 0x86
     idt_offset 6, (1f-start)
     v86
     ud2
-1:  done_16
+1:  done
     check "int in virtual-8086 mode through a gate for ring 0"
     v86 IOPL3
     int $0x31
-    done_16
+    done
     check "an offset beyond 64 KiB in virtual-8086 mode"
     v86
     movl $0x10000, %ebx
     movb %ds:(%ebx), %al
-    done_16
+    done
     check "a word at offset FFFF in virtual-8086 mode"
     v86
     movw $0xFFFF, %bx
     movw %ds:(%bx), %ax
-    done_16
+    done
     check "a word at the stack's offset FFFF in virtual-8086 mode"
     v86
     movw $0xFFFF, %bp
     movw (%bp), %ax
-    done_16
+    done
     check "far jump in virtual-8086 mode"
     v86
     ljmpw $0x1234, $0
-    done_16
+    done
     check "lock in virtual-8086 mode"
     v86
     lock addw %ax, (0)
-    done_16
+    done
 
 // Virtual interrupts in protected mode.
     .irp pvi, 0, 1

@@ -1,5 +1,5 @@
 // The end of the ROM: the reset vector and the way into 32-bit protected mode. The whole ROM of
-// 128 KiB is copied to CODE and goes on there, at `main`.
+// 128 KiB is copied to CODE and goes on there, at `main`; or after a reset, at `restarted`.
 
     .set ROM, 0xE0000
     .set ROM_BYTES, 0x20000
@@ -21,7 +21,10 @@ boot_32:
     movl %eax, %ss
     movb $2, %al                // A20
     outb %al, $0x92
-    cld
+    cmpl $MARKED, MARK
+    jne 1f
+    ljmpl $CODE0, $restarted
+1:  cld
     movl $ROM, %esi
     movl $CODE, %edi
     movl $ROM_BYTES / 4, %ecx

@@ -1,4 +1,5 @@
-// The frame around the checks of one concept (CHECKS), in 32-bit protected mode.
+// The frame around the checks of one concept (CHECKS): `check` starts one in 32-bit protected mode,
+// `check_64` in 64-bit mode (long.S), `check_16` in real mode (real.S).
 //
 // A check starts with everything at its default: flat segments of ring 0, the stack at RING0_TOP,
 // GDT, IDT and TSS as below, paging off, general registers zero. It ends with the first exception
@@ -11,6 +12,7 @@
 
 #include "layout.S"
 #include "macros.S"
+#include "macros_64.S"
 
     .code32
     .text
@@ -19,12 +21,13 @@ start:
 #include "print.S"
 #include "reset.S"
 #include "trap.S"
+#include "long.S"
+#include "real.S"
+#include "restart.S"
 
 main:
     movl $ENGINE_TOP, %esp
-    movw $COM1 + 3, %dx         // 8 data bits
-    movb $3, %al
-    outb %al, %dx
+    call start_serial
     say "start\n"
     call checks
     say "end\n"

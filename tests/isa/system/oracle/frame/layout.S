@@ -2,6 +2,10 @@
 
     .set COM1, 0x3F8
 
+// MARK holds MARKED while checks run: the CPU that starts again then has gone through a reset.
+    .set MARK, 0x3F00
+    .set MARKED, 0x544C4148
+
 // Physical and, where paging is on, linear addresses alike.
     .set STACKS, 0x4000  // 16 KiB, zero at the start of each check
     .set RING0_TOP, 0x5000  // where each check starts
@@ -9,6 +13,8 @@
     .set INNER1_TOP, 0x7000
     .set INNER2_TOP, 0x7800
     .set RING3_TOP, 0x8000
+    .set IST1_TOP, 0x7000  // TSS of long mode
+    .set IST2_TOP, 0x6F08
     .set GDT, 0x8000
     .set LDT, 0x8800
     .set IDT, 0x9000  // up to 4 KiB, in long mode
@@ -20,7 +26,12 @@
     .set SCRATCH, 0xC000  // 4 KiB for a check's data, zero at its start
     .set CODE_BYTES, 0xD000  // 4 KiB for code that a check writes
     .set CODE, 0x10000  // the image, copied from the ROM
+    .set CODE_SEGMENT, CODE >> 4  // its first 64 KiB in real mode
     .set TABLES, 0x100000  // page tables
+    .set PML4, TABLES  // of long mode, where entries 1, 255, 256 and 511 lead to
+    .set PDPT, TABLES + 0x3000
+    .set PD, TABLES + 0x4000
+    .set PT, TABLES + 0x5000
     .set PAGE, 0x200000  // 2 MiB of pages to test with, each a page of its own
 
 // Selectors of the GDT's first entries; a check may use SPARE and what follows.
@@ -83,6 +94,23 @@
     .set CR4_SMAP, 0x200000
 
     .set EFER, 0xC0000080
+    .set EFER_SCE, 0x1
+    .set EFER_LME, 0x100
+    .set EFER_NXE, 0x800
+    .set STAR, 0xC0000081
+    .set LSTAR, 0xC0000082
+    .set CSTAR, 0xC0000083
+    .set SFMASK, 0xC0000084
+    .set FS_BASE, 0xC0000100
+    .set GS_BASE, 0xC0000101
+    .set KERNEL_GS_BASE, 0xC0000102
+
+// Linear addresses of long mode, of pages by tables of their own.
+    .set LOW, 0x0000008000000000
+    .set LAST, 0x00007FFFFFFFF000  // the last page below those that are not canonical
+    .set HOLE, 0x0000800000000000
+    .set HIGH, 0xFFFF800000000000
+    .set TOP, 0xFFFFFF8000000000
 
 // The vector by which a check ends that has run to its end.
     .set FINISHED, 0x60

@@ -7,9 +7,18 @@
     .asciz \name
     .endm
 
-// The check ran to its end, in whatever ring.
+// A check in real mode by its name, in 16-bit code.
+    .macro check_16 name:vararg
+    movl $9f, resume
+    call begin_16
+    .asciz \name
+    .code16
+    .endm
+
+// The check ran to its end, in whatever ring and mode.
     .macro done
     int $FINISHED
+    .code32
 9:
     .endm
 
@@ -137,9 +146,3 @@
 8:
     .endm
 
-// The end of a check in 16-bit code.
-    .macro done_16
-    int $FINISHED
-    .code32
-9:
-    .endm

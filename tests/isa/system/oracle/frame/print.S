@@ -1,6 +1,12 @@
 // The serial line, from 32-bit code with flat segments.
 
     .code32
+start_serial:
+    movw $COM1 + 3, %dx         // 8 data bits
+    movb $3, %al
+    outb %al, %dx
+    ret
+
 // Sends AL.
 send:
     pushl %edx

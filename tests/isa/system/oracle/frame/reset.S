@@ -7,8 +7,13 @@ begin:
     popl %esi
     call send_string
     movl %esi, after_name
-    pushl $2
-    popfl
+reset_state:
+    movl $MARKED, MARK
+    pushl $2                    // flags, and NMIs are no longer blocked
+    pushl $CODE0
+    pushl $1f
+    iretl
+1:
     movl $0x60000000 | CR0_PE | CR0_NE | 0x10, %eax
     movl %eax, %cr0
     xorl %eax, %eax

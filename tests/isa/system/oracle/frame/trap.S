@@ -114,6 +114,7 @@ print_line:
     say_hex 8, at_ecx
     say " "
     say_hex 8, at_edx
+print_watched:
     movl $watched, %ebp
 4:  movl (%ebp), %ebx
     testl %ebx, %ebx

@@ -1,84 +1,22 @@
-//! Where QEMU 7.2 (TCG), Bochs 2.7 and Cowbox differ, and what the manual says.
-//!
-//! SDM is Intel's Software Developer's Manual (2023), APM is AMD's Architecture Programmer's Manual.
+//! Differences of the images that stay in 32-bit protected mode and virtual-8086 mode.
 
-/// Who does what the manual says. Cowbox always has to.
-#[derive(Clone, Copy)]
-pub(crate) enum Right {
-    /// QEMU and Cowbox; Bochs is wrong.
-    Qemu,
-    /// Bochs and Cowbox; QEMU is wrong.
-    Bochs,
-    /// Cowbox alone.
-    Neither,
-}
+use super::Right::{Bochs, Neither, Qemu};
+use super::{Known, known};
 
-/// A difference that the manual decides.
-pub(crate) struct Known {
-    pub(crate) image: &'static str,
-    /// The check's name; a `*` in it stands for anything.
-    pub(crate) check: &'static str,
-    pub(crate) right: Right,
-    /// The section, and what it says.
-    #[expect(dead_code, reason = "for those who read the table")]
-    pub(crate) manual: &'static str,
-}
-
-impl Known {
-    /// Whether this is about the check `name`.
-    pub(crate) fn names(&self, name: &str) -> bool {
-        let mut parts = self.check.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let mut last = None;
-        for part in parts {
-            let Some(at) = rest.find(part) else {
-                return false;
-            };
-            rest = &rest[at + part.len()..];
-            last = Some(part);
-        }
-        rest.is_empty() || last == Some("")
-    }
-}
-
-const fn known(
-    image: &'static str,
-    check: &'static str,
-    right: Right,
-    manual: &'static str,
-) -> Known {
-    Known {
-        image,
-        check,
-        right,
-        manual,
-    }
-}
-
-/// Bits that QEMU leaves clear everywhere: in words of the stack and of `mem`.
-///
-/// - RF in the flags that a fault pushes (SDM 3, 17.3.1.1: it is 1 for every fault but one on an
-///   instruction breakpoint), also where it saves them in a TSS.
-/// - The accessed bit of a code segment that a far transfer loads (SDM 3, 3.4.5.1).
-pub(crate) const QEMU_LEAVES_CLEAR: [u32; 2] = [0x1_0000, 0x100];
-
-use Right::{Bochs, Neither, Qemu};
-
-const CODE_LIMIT: &str =
+pub(super) const CODE_LIMIT: &str =
     "SDM 3, 5.3: a transfer to beyond the limit of its code segment raises #GP(0)";
 const STACK_FAULT: &str = "SDM 2, CALL and INT; SDM 3, 6.15: a stack of the TSS that is not present \
     or has no room for the frame raises #SS(selector)";
-const INT1: &str = "SDM 2, INT n/INTO/INT3/INT1: F1 is INT1, which raises #DB as a trap";
-const EXT: &str = "SDM 3, 6.13: EXT is set for a fault while an exception is delivered";
-const DOUBLE_FAULT_RF: &str =
+pub(super) const INT1: &str = "SDM 2, INT n/INTO/INT3/INT1: F1 is INT1, which raises #DB as a trap";
+pub(super) const EXT: &str = "SDM 3, 6.13: EXT is set for a fault while an exception is delivered";
+pub(super) const DOUBLE_FAULT_RF: &str =
     "SDM 3, 17.3.1.1: only faults push RF set; #DF is an abort and pushes it as it was, clear";
-const VIRTUAL_FLAGS: &str = "SDM 2, IRET/IRETD: at CPL 0 VIF and VIP come from the image";
+pub(super) const VIRTUAL_FLAGS: &str =
+    "SDM 2, IRET/IRETD: at CPL 0 VIF and VIP come from the image";
 const RF_CLEARED: &str = "SDM 3, 17.3.1.1: an instruction that completes clears RF";
 
-const NO_LIMITS: &str = "SDM 3, 5.3: offsets are checked against the limit, #GP(0), with SS #SS(0)";
+pub(super) const NO_LIMITS: &str =
+    "SDM 3, 5.3: offsets are checked against the limit, #GP(0), with SS #SS(0)";
 const NO_RIGHTS: &str = "SDM 3, 5.5: writes want a writable data segment, reads a readable one";
 const NULL_SEGMENT: &str = "SDM 3, 3.4.2: an access through a null selector raises #GP(0)";
 const PUSH_SELECTOR: &str = "APM 3, PUSH: a selector is zero-extended to the operand size; \
@@ -106,13 +44,14 @@ const MMX_STATE: &str = "SDM 2, EMMS; SDM 3, table 12-1: EM makes it #UD, TS #NM
 const EM_FIRST: &str = "SDM 3, tables 12-1 and 13-1: with EM set it is #UD, whatever TS says";
 const SSE_EXCEPTION: &str =
     "SDM 3, 6.15, #XM: an unmasked exception is raised, #UD without OSXMMEXCPT";
-const BAD_MSR: &str = "SDM 2, RDMSR and WRMSR: a register that does not exist is #GP(0)";
+pub(super) const BAD_MSR: &str = "SDM 2, RDMSR and WRMSR: a register that does not exist is #GP(0)";
 const MSR_VALUE: &str = "SDM 2, WRMSR; SDM 3, 11.11, 11.12.4; SDM 4: reserved bits, memory types and \
     addresses that are not canonical raise #GP(0)";
 const INVPCID: &str = "SDM 2, INVPCID; QEMU's TCG does not have it";
 const INVALID_OPCODE: &str = "SDM 2, appendix A: no such encoding, #UD";
-const READ_MODIFY_WRITE: &str = "SDM 3, 4.7: what will be written is accessed as a write";
-const RESERVED_BIT: &str = "SDM 3, 4.7: RSVD comes with P set";
+pub(super) const READ_MODIFY_WRITE: &str =
+    "SDM 3, 4.7: what will be written is accessed as a write";
+pub(super) const RESERVED_BIT: &str = "SDM 3, 4.7: RSVD comes with P set";
 const MOV_SS: &str = "SDM 3, 6.8.3: no debug exception is delivered before the instruction behind \
     MOV SS or POP SS has completed; LSS holds nothing off";
 const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not lost, so it comes when \
@@ -120,9 +59,11 @@ const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not l
 const DEBUG_FAULT: &str = "SDM 3, 6.9, table 6-2: an instruction that faults raises no trap";
 const DEBUG_BOTH: &str =
     "SDM 3, 17.3.1.4 and 17.2.3: one #DB reports all that an instruction raised";
+pub(super) const REP_TRAP_RF: &str =
+    "SDM 3, 17.3.1.1: a trap of any iteration but the last pushes RF set";
 
 /// The differences.
-pub(crate) const KNOWN: &[Known] = &[
+pub(super) const KNOWN: &[Known] = &[
     known(
         "shadows",
         "sti and a single step",
@@ -355,5 +296,17 @@ pub(crate) const KNOWN: &[Known] = &[
         "dr7 of *",
         Bochs,
         "SDM 3, 17.2.4: bits 12, 14 and 15 of DR7 are 0",
+    ),
+    known(
+        "debug",
+        "step over a repeated instruction",
+        Qemu,
+        REP_TRAP_RF,
+    ),
+    known(
+        "debug",
+        "data breakpoint in a repeated *",
+        Qemu,
+        REP_TRAP_RF,
     ),
 ];
