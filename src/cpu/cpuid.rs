@@ -326,6 +326,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bits_of_cr4_are_those_of_the_features_that_a_model_has() {
+        let pentium = cr4::VME | cr4::PVI | cr4::TSD | cr4::DE | cr4::PSE | cr4::MCE;
+        let core2 = pentium | cr4::PAE | cr4::PGE | cr4::PCE | cr4::OSFXSR | cr4::OSXMMEXCPT;
+        assert_eq!(Model::I486.cr4_bits(), 0);
+        assert_eq!(Model::Pentium.cr4_bits(), pentium);
+        assert_eq!(Model::Core2.cr4_bits(), core2);
+        assert_eq!(Model::X86_64V2.cr4_bits(), core2);
+        let all = CR4_BITS
+            .iter()
+            .fold(cr4::PCE, |all, (_, _, bits)| all | bits);
+        assert_eq!(Model::X86_64V3.cr4_bits(), all);
+    }
+
+    #[test]
     fn feature_bits_are_those_of_the_baseline_and_mirrored_where_amd_mirrors_them() {
         let model = Model::default();
         let leaf_1 = model.features(Word::Edx1);

@@ -133,10 +133,10 @@ impl Core<'_> {
             return Err(self.fault_with(GP, 0));
         }
         const LOADS_PDPTES: u32 = cr4::PAE | cr4::PGE | cr4::PSE | cr4::SMEP;
-        if changed & LOADS_PDPTES != 0 && value & u64::from(cr4::PAE) != 0 {
-            if self.cpu.cr0 & cr0::PG != 0 && !self.cpu.is_long() {
-                self.load_pdptes(self.cpu.cr3)?;
-            }
+        let pages = self.cpu.cr0 & cr0::PG != 0 && !self.cpu.is_long();
+        let pae = pages && value & u64::from(cr4::PAE) != 0;
+        if pae && changed & LOADS_PDPTES != 0 {
+            self.load_pdptes(self.cpu.cr3)?;
         }
         self.cpu.cr4 = value as u32;
         const TRANSLATION: u32 =
