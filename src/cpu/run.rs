@@ -165,7 +165,7 @@ impl Core<'_> {
     }
 
     /// A relative branch to beyond the code segment's limit, or to what is not canonical, faults
-    /// itself. `ops` ran last, up to where [`Flow::left`] says.
+    /// itself. `ops` ran last, up to where `Flow::left` says.
     fn check_branch(&mut self, ops: &[Op]) -> Exec {
         if self.is_target(self.cpu.rip) {
             return Ok(());
@@ -192,7 +192,7 @@ impl Core<'_> {
     }
 
     /// Executes `ops`, which are `bytes` bytes long. Afterwards nothing of them is left,
-    /// whatever [`Flow::left`] says.
+    /// whatever `Flow::left` says.
     #[inline(always)]
     fn execute(&mut self, ops: &[Op], bytes: u64) -> Exec {
         let cpu = &mut *self.cpu;
