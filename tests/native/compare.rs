@@ -35,7 +35,7 @@ impl Comparison {
         theirs: &Outcome<'_>,
         ours: &Outcome<'_>,
     ) -> Option<String> {
-        if rules::goes_on(case, &before.registers, (theirs.end, ours.end)) {
+        if rules::parts(case, &before.registers, (theirs.end, ours.end)) {
             return None;
         }
         if !rules::ends_agree(case, &before.registers, theirs.end, ours.end) {

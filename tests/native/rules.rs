@@ -316,18 +316,26 @@ pub(crate) fn ends_agree(case: &Case, before: &Registers, host: End, ours: End) 
     host == ours || either && matches!([host, ours].map(vector), [17, 12 | 13])
 }
 
-/// Whether the host goes on where we fault, as the manual has it or may: it reads no more than the
-/// selector of a far return, where all of its place has to lie within the stack (SDM volume 2,
-/// RET), and MASKMOVDQU across two pages in aligned halves.
-pub(crate) fn goes_on(case: &Case, before: &Registers, (host, ours): (End, End)) -> bool {
+/// Whether host and we part where the manual does not say how. The host reads no more than the
+/// selector of a far return, where all of its place should lie within the stack (SDM volume 2,
+/// RET); which of #SS and #AC comes first where both are due is open. MASKMOVDQU across two pages
+/// is not aligned, but its halves may be.
+pub(crate) fn parts(case: &Case, before: &Registers, (host, ours): (End, End)) -> bool {
     use Mnemonic as M;
     let End::Fault { vector, .. } = ours else {
         return false;
     };
-    match case.instruction.mnemonic() {
-        M::Retf => vector == 12 && matches!(host, End::Target | End::Fault { vector: 17, .. }),
-        M::Maskmovdqu | M::Vmaskmovdqu => {
-            host == End::Behind && vector == 17 && before.general[7] & 0xfff == 0xff8
+    match (case.instruction.mnemonic(), host) {
+        (M::Retf, End::Target) => vector == 12,
+        (M::Retf, End::Fault { vector: other, .. }) => {
+            matches!((vector, other), (12, 17) | (17, 12))
+        }
+        (M::Maskmovdqu | M::Vmaskmovdqu, End::Behind) => {
+            let base = case
+                .offset(case.instruction.memory_segment(), 0)
+                .wrapping_neg();
+            let linear = before.general[7].wrapping_add(base);
+            vector == 17 && linear & 0xfff == 0xff8
         }
         _ => false,
     }
