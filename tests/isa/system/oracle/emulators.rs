@@ -135,6 +135,7 @@ fn cowbox(rom: &Path, serial: &Path) -> Command {
 
 /// Debian's build has its debugger compiled in, which a file tells to go on (it stops at each triple
 /// fault), and draws only on a terminal, which script(1) is. A slow clock makes its serial line quick.
+/// Some of them hang when script goes away: timeout(1) ends those.
 fn bochs(rom: &Path, serial: &Path, scratch: &Path) -> Result<Command, Missing> {
     let program = Path::new("/usr/bin/bochs");
     if !program.exists() || !Path::new(VGA_BIOS).exists() {
@@ -165,7 +166,8 @@ fn bochs(rom: &Path, serial: &Path, scratch: &Path) -> Result<Command, Missing> 
     command
         .arg("-qfc")
         .arg(format!(
-            "exec {} -q -f {} -rc {}",
+            "exec timeout -s KILL {} {} -q -f {} -rc {}",
+            LIMIT.as_secs(),
             program.display(),
             file("bochsrc").display(),
             file("go").display()
