@@ -35,7 +35,7 @@ impl Comparison {
         theirs: &Outcome<'_>,
         ours: &Outcome<'_>,
     ) -> Option<String> {
-        if rules::parts(case, &before.registers, (theirs.end, ours.end)) {
+        if rules::returns_past_limit(case, theirs.end, ours.end) {
             return None;
         }
         if !rules::ends_agree(case, &before.registers, theirs.end, ours.end) {

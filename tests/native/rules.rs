@@ -299,46 +299,31 @@ pub(crate) fn undefined_mxcsr(case: &Case, end: End) -> u32 {
     }
 }
 
-/// Whether both ends are right: where alignment is checked, an image of FXSAVE and its kin at a wrong
-/// place raises #AC or #GP (SDM volume 2, FXSAVE and XSAVE), and an image of the x87 that also ends
-/// behind the segment what its first part or its last raises.
+/// Whether both ends are right. What is accessed in parts raises what one of them does: #AC, or that
+/// it lies behind the segment's end. An image of FXSAVE and its kin at a wrong place raises #AC or
+/// #GP where alignment is checked (SDM volume 2, FXSAVE and XSAVE).
 pub(crate) fn ends_agree(case: &Case, before: &Registers, host: End, ours: End) -> bool {
     use Mnemonic as M;
     let vector = |end| match end {
         End::Fault { vector, .. } => vector,
         _ => 0,
     };
-    let either = match case.instruction.mnemonic() {
-        _ if before.flags & AC == 0 => false,
+    let i = &case.instruction;
+    let in_parts = match i.mnemonic() {
+        M::Retf | M::Iret | M::Iretd | M::Iretq | M::Maskmovdqu | M::Vmaskmovdqu => true,
         M::Fldenv | M::Frstor | M::Fnstenv | M::Fnsave | M::Fstenv | M::Fsave => true,
-        _ => takes_image(case.instruction.code()),
+        _ => i.memory_size().size() == 10 || takes_image(i.code()),
     };
-    host == ours || either && matches!([host, ours].map(vector), [17, 12 | 13])
+    let vectors = [host, ours].map(vector);
+    let either = matches!(vectors, [17, 12 | 13] | [12 | 13, 17]);
+    host == ours || in_parts && before.flags & AC != 0 && either
 }
 
-/// Whether host and we part where the manual does not say how. The host reads no more than the
-/// selector of a far return, where all of its place should lie within the stack (SDM volume 2,
-/// RET); which of #SS and #AC comes first where both are due is open. MASKMOVDQU across two pages
-/// is not aligned, but its halves may be.
-pub(crate) fn parts(case: &Case, before: &Registers, (host, ours): (End, End)) -> bool {
-    use Mnemonic as M;
-    let End::Fault { vector, .. } = ours else {
-        return false;
-    };
-    match (case.instruction.mnemonic(), host) {
-        (M::Retf, End::Target) => vector == 12,
-        (M::Retf, End::Fault { vector: other, .. }) => {
-            matches!((vector, other), (12, 17) | (17, 12))
-        }
-        (M::Maskmovdqu | M::Vmaskmovdqu, End::Behind) => {
-            let base = case
-                .offset(case.instruction.memory_segment(), 0)
-                .wrapping_neg();
-            let linear = before.general[7].wrapping_add(base);
-            vector == 17 && linear & 0xfff == 0xff8
-        }
-        _ => false,
-    }
+/// Whether the host reads no more than the selector of a far return, where all of its place should
+/// lie within the stack, or we fault (SDM volume 2, RET).
+pub(crate) fn returns_past_limit(case: &Case, host: End, ours: End) -> bool {
+    let faults = matches!(ours, End::Fault { vector: 12, .. });
+    case.instruction.mnemonic() == Mnemonic::Retf && host == End::Target && faults
 }
 
 /// Where memory is not compared: a linear address and a number of bytes.
