@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breakpoint::dr7;
 use super::descriptor::{Descriptor, is_canonical, is_null, kind};
-use super::fault::{self, BP, DB, DE, DF, Event, GP, MC, NP, OF, PF, SS as STACK_FAULT, TS};
+use super::fault::{self, AC, BP, DB, DE, DF, Event, GP, MC, NP, OF, PF, SS as STACK_FAULT, TS};
 use super::flags;
 use super::mode::cr4;
 use super::regs::RSP;
@@ -164,8 +164,13 @@ struct Entry {
 impl Core<'_> {
     /// Transfers control to the handler of `delivery`. What goes wrong on the way of an
     /// exception is delivered in its place; of the others it is left to the run loop.
+    ///
+    /// Where a handler of level 3 has a stack that is not aligned, alignment checks follow each
+    /// other on a processor without end, and no interrupt comes between. Here the second one is
+    /// a shutdown.
     pub(crate) fn deliver(&mut self, delivery: Delivery) -> Exec {
         let mut delivery = delivery;
+        let mut misaligned = delivery.vector() == AC;
         loop {
             self.note_incident(delivery);
             let Err(Raised) = self.enter_handler(delivery) else {
@@ -178,6 +183,11 @@ impl Core<'_> {
                 return Err(Raised);
             };
             self.cpu.event = escalate(vector, self.cpu.event);
+            if matches!(self.cpu.event, Event::Exception { vector: AC, .. })
+                && std::mem::replace(&mut misaligned, true)
+            {
+                self.cpu.event = Event::Shutdown;
+            }
             let Event::Exception { vector, error } = self.cpu.event else {
                 return Err(Raised);
             };

@@ -176,3 +176,17 @@ fn time_passes_while_a_handler_cannot_be_fetched() {
     assert_eq!(bench.run_until(1000), Stop::Deadline);
     assert_eq!(bench.cpu.cr2 >> 21, 1);
 }
+
+#[test]
+fn alignment_checks_on_the_way_to_their_own_handler_are_a_shutdown() {
+    // MOV EAX, [ESP] at level 3, where the handler is too, on a stack that is not aligned.
+    let mut bench = Bench::protected(&[0x8b, 0x04, 0x24]);
+    let handler = 0x2000 + 17 * 16;
+    bench.set_gate(17, handler | u64::from(CODE_3) << 16 | 0xee00 << 32);
+    bench.enter(3);
+    bench.cpu.cr0 |= cowbox::cpu::cr0::AM;
+    bench.cpu.flags.assign(cowbox::cpu::flags::AC, true);
+    bench.cpu.refresh_mode();
+    bench.cpu.regs.set(RSP, USER_STACK + 1);
+    assert_eq!(bench.run(), Stop::Shutdown);
+}
