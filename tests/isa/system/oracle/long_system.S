@@ -96,7 +96,7 @@
     movq %rax, %cr2
     movq %cr2, %rcx
     done
-    .irp instruction, "smsw %bx", "smsw %ebx", "smsw %rbx", "sldt %bx", "sldt %ebx", "sldt %rbx", "str %bx", "str %ebx", "str %rbx", "movw %ds, %bx", "movl %ds, %ebx", "movq %ds, %rbx", "lsl %ecx, %ebx", "lar %ecx, %ebx"
+    .irp instruction, "smsw %bx", "smsw %ebx", "smsw %rbx", "sldt %bx", "sldt %ebx", "sldt %rbx", ".byte 0x48, 0x0F, 0x00, 0xC3", "str %bx", "str %ebx", "str %rbx", ".byte 0x48, 0x0F, 0x00, 0xCB", "movw %ds, %bx", "movl %ds, %ebx", "movq %ds, %rbx", "lsl %ecx, %ebx", "lar %ecx, %ebx"
     check_64 "the upper half after \instruction"
     movl $DATA0, %ecx
     movq $-1, %rbx

@@ -297,7 +297,7 @@ real_checks:
     \instruction
     done
     .endr
-    .irp instruction, "smsw %ax", "smsw %eax", "clts", "movl %cr0, %ebx", "movl %cr4, %ebx", "movl %dr7, %ebx", "sgdtl 0", "sidtl 0", "cli", "sti", "wbinvd", "lahf", "sysretl", "movl %cr1, %eax"
+    .irp instruction, "smsw %ax", "smsw %eax", "clts", "movl %cr0, %ebx", "movl %cr4, %ebx", "movl %dr7, %ebx", "sgdtl 0", "sidtl 0", "sidtw 0", "cli", "sti", "wbinvd", "lahf", "sysretl", "movl %cr1, %eax"
     check_16 "\instruction is there"
     \instruction
 1:  done
