@@ -4,10 +4,10 @@
 //! Every encoding that our CPUID claims is found, in 64-bit, 32-bit and 16-bit code, with every
 //! address size and repeat prefix (`encodings.rs`). It is drawn with random registers, addressing,
 //! immediates, prefixes and segments, and set up so that its operands lie in the scratch memory
-//! (`case.rs`, `setting.rs`, `segments.rs`). The native side runs in a forked child (`native.rs`), ours in a guest
-//! whose memory lies at the same addresses (`ours.rs`). `rules.rs` has all that is not compared bit
-//! by bit, with the manual's reason. `cargo test --test native -- --nocapture` prints what was
-//! judged, by feature, and what was not (`coverage.rs`).
+//! (`case.rs`, `setting.rs`, `segments.rs`). The native side runs in a forked child (`native.rs`),
+//! ours in a guest whose memory lies at the same addresses (`ours.rs`). `rules.rs` has all that is
+//! not compared bit by bit, with the manual's reason. `cargo test --test native -- --nocapture`
+//! prints what was judged, by feature, and what was not (`coverage.rs`).
 //!
 //! `COWBOX_NATIVE_STATES` is how many states each form runs from, `COWBOX_NATIVE_SEED` where the
 //! random numbers start, `COWBOX_NATIVE_ONLY` a part of the names of the encodings to judge.

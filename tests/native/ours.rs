@@ -1,8 +1,9 @@
 //! Runs one instruction on our CPU at privilege 3, in a guest whose memory, code and segments lie
 //! where the host's do.
 //!
-//! Pages are mapped to themselves, and the IDT is empty. All code but the instruction is HLT, which is privileged:
-//! every run ends in an exception that nobody takes, and the first of a run says how it went.
+//! Pages are mapped to themselves, and the IDT is empty. All code but the instruction is HLT, which
+//! is privileged: every run ends in an exception that nobody takes, and the first of a run says how
+//! it went.
 
 use std::array::from_fn;
 

@@ -1,8 +1,8 @@
 //! Near transfers of control: JMP Jcc CALL RET LOOP JCXZ (Intel SDM volume 1, section 7.3.8).
 //!
 //! When one of these runs, `rip` already names what comes behind the block: behind the branch,
-//! which ends it, but for Jcc. A branch that is taken replaces it. The target is cut to the operand size and checked against the code segment before
-//! anything changes.
+//! which ends it, but for Jcc. A branch that is taken replaces it. The target is cut to the operand
+//! size and checked against the code segment before anything changes.
 
 use iced_x86::{Code, Instruction, Mnemonic};
 
