@@ -10,10 +10,12 @@ use iced_x86::{Code, Instruction, Mnemonic};
 use super::form::{Cl, Dst, Imm, Kind, Mem, Source, Target, bits, kind};
 use super::muldiv::{read_wide, write_halves};
 use super::shift::{Rcl, Rcr, Shift};
+use super::stack;
 use super::string::{self, advance};
 use super::{Handler, run};
 use crate::cpu::decode::{Op, Repeat};
 use crate::cpu::fault::{DE, NM};
+use crate::cpu::mmu::Access;
 use crate::cpu::mode::cr0;
 use crate::cpu::regs::{HIGH_BYTE, RAX, RCX, RDI, RSI};
 use crate::cpu::width::Width;
@@ -52,6 +54,13 @@ pub(super) fn is_escape(instruction: &Instruction) -> bool {
             | Mnemonic::Fdiv
             | Mnemonic::Fdivr
     )
+}
+
+/// PUSHA looks first whether the last word fits, and writes nothing if not.
+fn pusha(core: &mut Core<'_>, op: &Op) -> Exec {
+    let last = core.stack_pointer().wrapping_sub(16) & 0xffff;
+    core.linear(Access::Write, core.cpu.mode.stack_segment, last, 2)?;
+    stack::pusha::<u16>(core, op)
 }
 
 fn pop_memory(core: &mut Core<'_>, op: &Op) -> Exec {
@@ -230,6 +239,7 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     }
     let handler: Handler = match instruction.code() {
         Code::Wait => run!(wait),
+        Code::Pushaw => run!(pusha),
         Code::Pop_rm16 if kind(instruction, 0) == Kind::Mem => run!(pop_memory),
         Code::Aam_imm8 => run!(aam),
         Code::Movsw_m16_m16 => run!(movs),

@@ -103,7 +103,7 @@ fn pop_memory<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// The eight registers from the first pushed to the last; the fifth is the old SP. A fault leaves
 /// on the stack what was pushed before it.
-fn pusha<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
+pub(super) fn pusha<W: Width>(core: &mut Core<'_>, _op: &Op) -> Exec {
     let mask = core.cpu.mode.stack_mask;
     let segment = core.cpu.mode.stack_segment;
     let top = core.cpu.regs.get(RSP);
