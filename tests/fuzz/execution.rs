@@ -236,6 +236,10 @@ impl Bench {
         self.memory.write(CODE, &[0x90; MAX_CODE]);
         self.memory.write(CODE, program.code);
         set_control(&mut self.cpu, program.mode, &mut random);
+        self.cpu.pdptes = [0, 1, 2, 3].map(|n| {
+            let entry = self.memory.read_array(PAGE_TABLES + n * 8);
+            u64::from_le_bytes(entry)
+        });
         set_segments(&mut self.cpu, program, &mut random);
         for n in 0..16 {
             self.cpu.regs.set(n, random.register());
