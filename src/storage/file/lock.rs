@@ -59,6 +59,12 @@ impl Held {
         })
     }
 
+    /// Gives up all of them.
+    pub(super) fn release(&mut self, file: &File) {
+        let held = std::mem::take(self);
+        release(file, &held.bytes().collect::<Vec<_>>());
+    }
+
     /// The bytes on which somebody else's lock excludes this use.
     fn opposite(self) -> impl Iterator<Item = i64> {
         Self {

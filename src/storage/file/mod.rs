@@ -185,6 +185,15 @@ impl FileStorage {
     }
 }
 
+/// Gives up the locks. Closing alone would leave them to a child process that is just being made: it
+/// has the same open file description until its exec.
+impl Drop for FileStorage {
+    fn drop(&mut self) {
+        let held = self.held.get_mut().unwrap_or_else(|e| e.into_inner());
+        held.release(&self.file);
+    }
+}
+
 /// Opens a host file of whatever kind, without waiting for anything.
 fn open_file(path: &Path, mode: Mode) -> io::Result<File> {
     OpenOptions::new()
@@ -363,4 +372,22 @@ fn unsupported(error: &io::Error) -> bool {
 
 fn signed(value: u64) -> io::Result<libc::off_t> {
     libc::off_t::try_from(value).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_file_is_unlocked_even_if_its_description_lives_on() {
+        let file = unlinked(&std::env::temp_dir()).unwrap();
+        let storage = |file: &File| FileStorage::from_file(file.try_clone().unwrap()).unwrap();
+        let reopened = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+        let other = storage(&reopened);
+        let first = storage(&file);
+        first.lock(Access::Read).unwrap();
+        assert!(other.lock(Access::Write).is_err());
+        drop(first);
+        other.lock(Access::Write).unwrap();
+    }
 }
