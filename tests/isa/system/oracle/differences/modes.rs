@@ -43,6 +43,9 @@ const SYSCALL_TF: &str =
     "SDM 3, 17.3.1.4: an instruction that clears TF, as INT n does, raises no trap";
 const SELECTOR_ADDITION: &str = "SDM 2, SYSRET: selectors have 16 bits";
 const AMD_FAR: &str = "APM 3, JMP (Far): the offset has 16 or 32 bits, also with REX.W";
+const NEAR_16: &str = "APM 3, Jcc, JrCXZ, LOOPcc, JMP (Near), CALL (Near) and RET (Near): with 66h \
+    displacement, target and what is pushed have 16 bits, and the sum is truncated to them; \
+    Intel's processors, as Bochs, take no notice of the prefix";
 const LONG_SWITCH: &str = "SDM 3, 9.8.5: LME changed while paging, PAE missing or cleared, CS.L \
     with PG set, and PG cleared in 64-bit mode or with PCIDE raise #GP(0)";
 const RESERVED_REGISTER: &str = "SDM 2, MOV and WRMSR: reserved bits of EFER and CR8 raise #GP(0)";
@@ -304,6 +307,12 @@ pub(super) const KNOWN: &[Known] = &[
     known("long_transfers", "sysexit* with *", Qemu, AMD_SYSENTER),
     known("long_transfers", "ring 3 sysenter", Qemu, AMD_SYSENTER),
     known("long_transfers", "ring 3 sysexitl", Qemu, AMD_SYSENTER),
+    known("long_branches", "0xE* at *", Neither, NEAR_16),
+    known("long_branches", "* through a register at *", Qemu, NEAR_16),
+    known("long_branches", "ret at *", Qemu, NEAR_16),
+    known("long_branches", "je by 16 bits at * zf 0", Qemu, NEAR_16),
+    known("long_branches", "* by 16 bits at BELOW *", Qemu, NEAR_16),
+    known("long_branches", "* by * bits at *", Neither, NEAR_16),
     known("long_system", "PG with LME *", Bochs, LONG_SWITCH),
     known("long_system", "cr4 without PAE", Bochs, LONG_SWITCH),
     known(
