@@ -45,9 +45,9 @@ impl Emulator {
         // An old one would be taken for the new one.
         let _ = std::fs::remove_file(&serial);
         let mut command = match self {
-            Self::Qemu => qemu(rom, &serial),
+            Self::Qemu => qemu(source, rom, &serial),
             Self::Bochs => bochs(rom, &serial, &scratch)?,
-            Self::Cowbox => cowbox(rom, &serial),
+            Self::Cowbox => cowbox(source, rom, &serial),
         };
         command
             .stdin(Stdio::null())
@@ -99,12 +99,11 @@ fn wait_for_end(child: &mut Child, serial: &Path) -> Result<String, String> {
     }
 }
 
-fn qemu(rom: &Path, serial: &Path) -> Command {
+fn qemu(source: &str, rom: &Path, serial: &Path) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args([
-            "-accel", "tcg", "-cpu", "max", "-machine", "pc", "-m", "16M",
-        ])
+        .args(["-accel", "tcg", "-cpu", "max", "-machine", "pc", "-m"])
+        .arg(format!("{}M", image::ram(source)))
         .args([
             "-display", "none", "-monitor", "none", "-net", "none", "-serial",
         ])
@@ -114,19 +113,12 @@ fn qemu(rom: &Path, serial: &Path) -> Command {
     command
 }
 
-fn cowbox(rom: &Path, serial: &Path) -> Command {
+fn cowbox(source: &str, rom: &Path, serial: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cowbox"));
     command
-        .args([
-            "run",
-            "-m",
-            "16M",
-            "--display",
-            "none",
-            "--triple-fault",
-            "reset",
-            "--serial",
-        ])
+        .args(["run", "--display", "none", "--triple-fault", "reset", "-m"])
+        .arg(format!("{}M", image::ram(source)))
+        .arg("--serial")
         .arg(format!("file:{}", serial.display()))
         .arg("--bios")
         .arg(rom);

@@ -47,7 +47,7 @@ fn by_checks_of(source: &str) -> Result<BTreeSet<usize>, Missing> {
     let rom = image::assemble(source)?;
     let start = checks_start(source)?;
     let bytes = std::fs::read(rom).unwrap();
-    let mut config = MachineConfig::new(16 << 20, 0);
+    let mut config = MachineConfig::new(image::ram(source) << 20, 0);
     config.bios = Some(bytes);
     let mut machine = config.assemble().unwrap_or_else(|why| panic!("{why}"));
     let mut said = Vec::new();

@@ -8,6 +8,15 @@ use crate::emulators::Missing;
 /// Where the sources are.
 pub(crate) const DIRECTORY: &str = "tests/isa/system/oracle";
 
+/// The RAM that the machine of an image has, in MiB. Bochs has 16 always: more than 2 GiB is
+/// too much for it.
+pub(crate) fn ram(source: &str) -> u64 {
+    match source {
+        "high_pages" => 5 << 10,
+        _ => 16,
+    }
+}
+
 /// A directory for what one image needs and leaves.
 pub(crate) fn scratch(source: &str) -> PathBuf {
     let kept = std::env::var_os("COWBOX_ORACLE").map(PathBuf::from);

@@ -52,6 +52,8 @@ const INVALID_OPCODE: &str = "SDM 2, appendix A: no such encoding, #UD";
 pub(super) const READ_MODIFY_WRITE: &str =
     "SDM 3, 4.7: what will be written is accessed as a write";
 pub(super) const RESERVED_BIT: &str = "SDM 3, 4.7: RSVD comes with P set";
+const HIGH_PAGE: &str = "SDM 3, table 4-4: bits 20:13 are address bits 39:32, and there is RAM; Bochs \
+    has 2 GiB at most";
 const MOV_SS: &str = "SDM 3, 6.8.3: no debug exception is delivered before the instruction behind \
     MOV SS or POP SS has completed; LSS holds nothing off";
 const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not lost, so it comes when \
@@ -180,6 +182,29 @@ pub(super) const KNOWN: &[Known] = &[
     known("paging", "4 MiB page 0x200087 *", Bochs, RESERVED_BIT),
     known("paging", "pae * nxe 0 high *", Bochs, RESERVED_BIT),
     known("paging", "pae * high *", Bochs, RESERVED_BIT),
+    known("high_pages", "read * and 0x200000", Bochs, RESERVED_BIT),
+    known(
+        "high_pages",
+        "an entry of bits 7 and 21 *",
+        Bochs,
+        RESERVED_BIT,
+    ),
+    known("high_pages", "a write across *", Bochs, RESERVED_BIT),
+    known(
+        "high_pages",
+        "what * written to a high page *",
+        Qemu,
+        HIGH_PAGE,
+    ),
+    known(
+        "high_pages",
+        "what a write across * has left",
+        Qemu,
+        HIGH_PAGE,
+    ),
+    known("high_pages", "a high page *", Qemu, HIGH_PAGE),
+    known("high_pages", "code in a high page", Qemu, HIGH_PAGE),
+    known("high_pages", "* that is global", Qemu, HIGH_PAGE),
     known("limits", "up limit *", Bochs, NO_LIMITS),
     known("limits", "down *", Bochs, NO_LIMITS),
     known("limits", "ss limit *", Bochs, NO_LIMITS),
