@@ -50,8 +50,7 @@ pub struct Block {
     pub(super) second_page: Option<u64>,
     /// And how many bytes it has before that.
     pub(super) first_bytes: u8,
-    /// The blocks that came next, by a hash of their keys. Only hints; the key of the block
-    /// that they name decides.
+    /// Blocks that came next. Only hints; the key of the block that they name decides.
     pub(super) successors: [Cell<BlockId>; HINTS],
 }
 
@@ -91,8 +90,7 @@ impl Block {
         stretches.filter(|&(_, len)| len != 0)
     }
 
-    /// Where the block with `key` is remembered as coming next.
-    #[inline(always)]
+    /// Where the block with `key` is remembered as coming next, if all places are taken.
     pub(super) fn hint(&self, key: super::BlockKey) -> &Cell<BlockId> {
         &self.successors[key.hash() % HINTS]
     }

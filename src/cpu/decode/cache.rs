@@ -6,6 +6,7 @@
 //! the feet of one that runs. A dead block is decoded again in its old place, and takes over the
 //! instructions whose bytes did not change: code that patches itself changes one.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -102,22 +103,35 @@ impl BlockCache {
         &self.blocks[id as usize]
     }
 
-    /// The block with `key`, which comes after `last`, if it is here: by the hint from the
-    /// last time, else by the table. Not a page-crossing one, whose second page has to be
-    /// looked at.
+    /// The block with `key`, which comes after `last`, if it is here: one of those that came
+    /// before, else by the table. The host guesses which of them it is, and goes on with it before
+    /// `key` is known.
     #[inline(always)]
     pub fn successor(&self, last: &Block, key: BlockKey) -> Option<&Block> {
-        let hint = last.hint(key);
-        if let Some(next) = self.blocks.get(hint.get() as usize)
-            && next.key == key
-        {
-            return Some(next);
+        for hint in &last.successors {
+            if let Some(next) = self.blocks.get(hint.get() as usize)
+                && next.key == key
+            {
+                return Some(next);
+            }
         }
+        self.new_successor(last, key)
+    }
+
+    /// As [`BlockCache::successor`] by the table alone. Not a page-crossing block, whose second
+    /// page has to be looked at.
+    #[inline(never)]
+    fn new_successor(&self, last: &Block, key: BlockKey) -> Option<&Block> {
         let next = self.blocks.get(self.table[key.slot()] as usize)?;
         if next.key != key || next.second_page.is_some() {
             return None;
         }
-        hint.set(next.id);
+        let is_unused = |hint: &&Cell<BlockId>| {
+            let block = self.blocks.get(hint.get() as usize);
+            block.is_none_or(|block| block.key == BlockKey::DEAD)
+        };
+        let unused = last.successors.iter().find(is_unused);
+        unused.unwrap_or(last.hint(key)).set(next.id);
         Some(next)
     }
 
