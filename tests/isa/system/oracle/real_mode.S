@@ -115,9 +115,6 @@ real_checks:
     done
     check_16 "iret that wraps the stack pointer"
     movw $0xFFFE, %sp
-    movw $1f - start, %ss:0xFFFE
-    movw %cs, %ss:0
-    movw $2, %ss:2
     movw $0x7000, %ax
     movw %ax, %ss
     movw $1f - start, %ss:0xFFFE

@@ -173,7 +173,8 @@
     done
     check "far jump in virtual-8086 mode"
     v86
-    ljmpw $0x1234, $0
+    movw $0x0B0F, 0x100         // ud2
+    ljmpw $SCRATCH >> 4, $0x100
     done
     check "lock in virtual-8086 mode"
     v86
