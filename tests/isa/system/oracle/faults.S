@@ -2,28 +2,9 @@
 // debug exceptions around repeated instructions (Intel SDM volume 3, sections 4.4.1, 6.7, 6.15 and
 // 17.3.1.1).
 
-    .set APIC, 0xFEE00000
-    .set ICR, APIC + 0x300
-    .set NMI, 0x4400
     .set LINEAR, 0x800000
 
     jmp fault_checks
-
-// Has the local APIC send itself an NMI. When it comes is left open: `wait_nmi` spins in one place
-// until it is there, `no_nmi` spins long enough for one that is held off.
-    .macro send_nmi
-    movl $0x1FF, APIC + 0xF0
-    movl $0, ICR + 0x10
-    movl $NMI, ICR
-    .endm
-    .macro wait_nmi
-7:  jmp 7b
-    .endm
-    .macro no_nmi
-    movl $1000, %ebp
-7:  decl %ebp
-    jnz 7b
-    .endm
 
 // The first 4 MiB onto themselves; LINEAR is not mapped.
 map_low:

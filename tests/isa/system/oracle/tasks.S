@@ -337,3 +337,109 @@
     ljmp $TASK2, $0
 1:  nop
     done
+
+// NMIs and interrupts through task gates.
+    .macro outside how
+    .ifc "\how", "an NMI"
+    send_nmi
+    wait_nmi
+    .else
+    sti
+    nop
+    .endif
+    .endm
+    .irp how, "an NMI", "an interrupt"
+    .ifc "\how", "an NMI"
+    .set number, 2
+    .else
+    .set number, VECTOR
+    .endif
+    .irp level, 0, 3
+    check "\how in ring \level through a task gate"
+    task_32 1f
+    idt_gate number, TASK2, 0x85
+    call pend
+    .if \level
+    ring 3, IOPL3
+    .endif
+    outside "\how"
+1:  done
+    .endr
+    check "\how through a task gate to a 16-bit task"
+    task_16 (1f-start)
+    idt_gate number, TASK16, 0x85
+    call pend
+    outside "\how"
+    .code16
+1:  narrow
+    done
+    check "\how through a task gate, then iret"
+    task_32 1f
+    idt_gate number, TASK2, 0x85
+    call pend
+    outside "\how"
+1:  movl $2f, TSS + 32
+    iretl
+2:  done
+    check "\how through a task gate to a busy task"
+    idt_gate number, TASK, 0x85
+    call pend
+    outside "\how"
+    done
+    check "\how through a task gate to a task not present"
+    movb $0x09, GDT + TASK2 + 5
+    idt_gate number, TASK2, 0x85
+    call pend
+    outside "\how"
+    done
+    check "\how through a task gate not present"
+    idt_gate number, TASK2, 0x05
+    call pend
+    outside "\how"
+    done
+    check "\how through a task gate to a task too short"
+    task_32 1f
+    movb $0x66, GDT + TASK2
+    idt_gate number, TASK2, 0x85
+    call pend
+    outside "\how"
+1:  done
+    check "\how through a task gate to the LDT"
+    idt_gate number, 0x0C, 0x85
+    call pend
+    outside "\how"
+    done
+    check "\how through a task gate to a task with ss 0"
+    task_32 1f, CODE3, DATA3
+    movl $0, TSS2 + 80
+    idt_gate number, TASK2, 0x85
+    call pend
+    outside "\how"
+1:  done
+    .endr
+    check "a second NMI in the task of the first comes after its iret"
+    task_32 1f
+    idt_gate 2, TASK2, 0x85
+    send_nmi
+    wait_nmi
+1:  incl %ebx
+    send_nmi
+    no_nmi
+    incl %ebx
+    iretl
+    done
+    check "an NMI wakes a HLT through a task gate"
+    task_32 1f
+    idt_gate 2, TASK2, 0x85
+    route_timer NMI
+    count $0, $4
+6:  hlt
+7:  jmp 6b
+1:  cmpl $7b, TSS + 32          // or it came before
+    je 3f
+    count $0, $4
+    iretl
+    jmp 1b
+3:  route_timer MASKED
+    xorl %eax, %eax
+    done

@@ -25,7 +25,8 @@ const NEW_TASK: &str = "SDM 3, 7.3 and table 7-1: the new task's CPL is the RPL 
     is wrong with its segments is raised in the new task, with the return address of its TSS";
 const LOCAL_ENABLE: &str = "SDM 3, 17.2.4: a task switch clears L0 to L3; of LE it says nothing";
 const TASK_TRAP: &str = "SDM 3, 17.3.1.5: the T bit raises #DB with BT after the switch";
-const TASK_OF_GATE: &str = "SDM 2, JMP and CALL: a task gate that leads to the LDT raises #GP";
+const TASK_OF_GATE: &str =
+    "SDM 2, JMP, CALL and INT n: a task gate that leads to the LDT raises #GP";
 const VME: &str = "SDM 3, 20.3 and table 20-2: with CR4.VME below IOPL 3 CLI, STI, PUSHF, POPF and \
     IRET use VIF, and INT n goes by the redirection map";
 const V86_HANDLER: &str =
@@ -61,6 +62,8 @@ const MOV_SS_INT: &str = "SDM 3, 6.8.3 and 17.3.1.2: the trap is held off, not l
 const DEBUG_FAULT: &str = "SDM 3, 6.9, table 6-2: an instruction that faults raises no trap";
 const DEBUG_BOTH: &str =
     "SDM 3, 17.3.1.4 and 17.2.3: one #DB reports all that an instruction raised";
+const REP_INTERRUPT_RF: &str = "SDM 3, 17.3.1.1: an interrupt after any iteration but the last pushes \
+    RF set, which IRET brings back for the rest of the instruction";
 pub(super) const REP_TRAP_RF: &str =
     "SDM 3, 17.3.1.1: a trap of any iteration but the last pushes RF set";
 
@@ -78,6 +81,13 @@ pub(super) const KNOWN: &[Known] = &[
         Bochs,
         "SDM 3, 6.15, #AC, and table 6-7; QEMU's TCG has no alignment checks",
     ),
+    known(
+        "arrivals",
+        "an interrupt in rep stosb, where a breakpoint *",
+        Neither,
+        REP_INTERRUPT_RF,
+    ),
+    known("arrivals", "an * in *", Qemu, REP_INTERRUPT_RF),
     known(
         "fast_calls",
         "sysenter * with a null CS",
@@ -251,6 +261,37 @@ pub(super) const KNOWN: &[Known] = &[
         "#UD through a task gate to a task not present",
         Bochs,
         EXT,
+    ),
+    known(
+        "tasks",
+        "an * through a task gate to a busy task",
+        Bochs,
+        EXT,
+    ),
+    known(
+        "tasks",
+        "an * through a task gate to a task not present",
+        Bochs,
+        EXT,
+    ),
+    known("tasks", "an * through a task gate not present", Bochs, EXT),
+    known(
+        "tasks",
+        "an * through a task gate to a task too short",
+        Bochs,
+        EXT,
+    ),
+    known(
+        "tasks",
+        "an * through a task gate to the LDT",
+        Bochs,
+        TASK_OF_GATE,
+    ),
+    known(
+        "tasks",
+        "an * through a task gate to a task with ss 0",
+        Bochs,
+        NEW_TASK,
     ),
     known("tasks", "task with cs *", Bochs, NEW_TASK),
     known("tasks", "task with ss *", Bochs, NEW_TASK),

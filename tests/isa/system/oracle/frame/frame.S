@@ -24,6 +24,7 @@ start:
 #include "long.S"
 #include "real.S"
 #include "restart.S"
+#include "apic.S"
 
 main:
     movl $ENGINE_TOP, %esp
