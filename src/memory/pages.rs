@@ -70,12 +70,12 @@ impl Pages {
         *state & CODE == 0
     }
 
-    /// Whether a store of `len` bytes at `offset`, within a page that counts as written, hits
-    /// no code, but the page has some elsewhere.
+    /// Whether a store of `len` bytes at `offset`, within a page that counts as written, may hit
+    /// decoded code; `None` if the page has no code any more.
     #[inline]
-    pub fn is_beside_code(&self, offset: ArenaOffset, len: u64) -> bool {
-        let code = self.code.get((offset / PAGE_SIZE) as usize).copied();
-        code.is_some_and(|code| code != 0 && code & chunks(offset, len) == 0)
+    pub fn hits_code(&self, offset: ArenaOffset, len: u64) -> Option<bool> {
+        let code = *self.code.get((offset / PAGE_SIZE) as usize)?;
+        (code != 0).then(|| code & chunks(offset, len) != 0)
     }
 
     /// Notes a store of `len` bytes at `offset` that did not take the fast path.

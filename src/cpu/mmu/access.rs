@@ -6,7 +6,6 @@
 //! both before it changes a byte.
 
 use super::walk::Access;
-use crate::bus::Size;
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{AC, GP};
 use crate::cpu::flags;
@@ -15,7 +14,7 @@ use crate::cpu::model::SegmentEnd;
 use crate::cpu::segment::{FLAT, FLAT_STACK, SS as STACK};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Raised};
-use crate::memory::{PAGE_SIZE, PhysAddr};
+use crate::memory::{ArenaOffset, PAGE_SIZE};
 
 /// In [`Place::linear`]: a word at the end of a segment of the 8086, whose second byte lies at the
 /// segment's start. No linear address looks so: it is not canonical.
@@ -33,6 +32,15 @@ pub struct Place {
 /// Where a read-modify-write operand lies whose store needs no slow path: a host address.
 #[derive(Clone, Copy, Debug)]
 pub struct QuickPlace(usize);
+
+/// Where a store goes that takes little more than a host store: an unaligned one, or one to a
+/// page that holds decoded code.
+#[derive(Clone, Copy)]
+struct NearPlace {
+    host: usize,
+    linear: u64,
+    hits_code: bool,
+}
 
 impl Core<'_> {
     /// The effective address of the operand: base + index * scale + displacement, cut to the
@@ -75,7 +83,13 @@ impl Core<'_> {
 
     /// The host address of an access that needs neither a check nor a walk nor a device.
     #[inline(always)]
-    fn quick_host(&self, access: Access, segment: u8, offset: u64, bytes: u64) -> Option<usize> {
+    pub(super) fn quick_host(
+        &self,
+        access: Access,
+        segment: u8,
+        offset: u64,
+        bytes: u64,
+    ) -> Option<usize> {
         let linear = self.quick_linear(access, segment, offset, bytes)?;
         self.cpu.tlb.host(access, linear, bytes)
     }
@@ -172,6 +186,17 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn store_checked<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
+        match self.near_place(segment, offset, W::BYTES) {
+            Some(place) => {
+                self.write_near(place, value);
+                Ok(())
+            }
+            None => self.store_slowly(segment, offset, value),
+        }
+    }
+
+    #[inline(never)]
+    fn store_slowly<W: Width>(&mut self, segment: u8, offset: u64, value: W) -> Exec {
         if self.wraps(offset, W::BYTES) {
             return self.store_wrapped(segment, offset, value);
         }
@@ -199,6 +224,18 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn open_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
+        match self.near_place(segment, offset, W::BYTES) {
+            Some(near) => {
+                let host = if near.hits_code { 0 } else { near.host };
+                let linear = near.linear;
+                Ok((Place { host, linear }, read_host(near.host)))
+            }
+            None => self.open_slowly(segment, offset),
+        }
+    }
+
+    #[inline(never)]
+    fn open_slowly<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<(Place, W)> {
         if self.wraps(offset, W::BYTES) {
             let linear = self.linear(Access::Write, segment, offset, 1)? | WRAPPED;
             return Ok((
@@ -255,7 +292,7 @@ impl Core<'_> {
 
     /// What addresses of system tables are cut to: also compatibility mode has them above
     /// 4 GiB.
-    fn system_mask(&self) -> u64 {
+    pub(super) fn system_mask(&self) -> u64 {
         if self.cpu.is_long() {
             u64::MAX
         } else {
@@ -284,94 +321,6 @@ impl Core<'_> {
             return Ok(());
         }
         self.write_slow(linear, user, segment, value)
-    }
-
-    /// Loads `N` bytes from `offset` of a segment: the wide operands of SSE and AVX, and state
-    /// images. They have no alignment that EFLAGS.AC could check.
-    #[inline(always)]
-    pub fn load_bytes<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
-        match self.quick_host_bytes::<N>(Access::Read, segment, offset) {
-            Some(host) => Ok(read_host_bytes(host)),
-            None => self.load_bytes_aligned(segment, offset, 1),
-        }
-    }
-
-    /// [`Core::quick_host`] of `N` bytes, if they are aligned.
-    #[inline(always)]
-    fn quick_host_bytes<const N: usize>(
-        &self,
-        access: Access,
-        segment: u8,
-        offset: u64,
-    ) -> Option<usize> {
-        match N.is_power_of_two() {
-            true => self.quick_host(access, segment, offset, N as u64),
-            false => None,
-        }
-    }
-
-    /// Loads `N` bytes that lie on a multiple of `alignment`, or raise #AC where that is checked.
-    #[cold]
-    #[inline(never)]
-    pub fn load_bytes_aligned<const N: usize>(
-        &mut self,
-        segment: u8,
-        offset: u64,
-        alignment: u64,
-    ) -> Exec<[u8; N]> {
-        let linear = self.linear(Access::Read, segment, offset, N as u64)?;
-        self.check_alignment(linear, alignment)?;
-        let user = self.cpu.mode.user;
-        if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
-            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Read, user, linear)
-        {
-            return Ok(read_host_bytes(host));
-        }
-        let mut bytes = [0; N];
-        self.read_bytes(linear, user, segment, &mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Stores `N` bytes to `offset` of a segment, all or none; the counterpart of
-    /// [`Core::load_bytes`].
-    #[inline(always)]
-    pub fn store_bytes<const N: usize>(
-        &mut self,
-        segment: u8,
-        offset: u64,
-        bytes: [u8; N],
-    ) -> Exec {
-        match self.quick_host_bytes::<N>(Access::Write, segment, offset) {
-            Some(host) => {
-                write_host_bytes(host, bytes);
-                Ok(())
-            }
-            None => self.store_bytes_aligned(segment, offset, bytes, 1),
-        }
-    }
-
-    /// Stores `N` bytes that lie on a multiple of `alignment`, or raise #AC where that is checked.
-    #[cold]
-    #[inline(never)]
-    pub fn store_bytes_aligned<const N: usize>(
-        &mut self,
-        segment: u8,
-        offset: u64,
-        bytes: [u8; N],
-        alignment: u64,
-    ) -> Exec {
-        let linear = self.linear(Access::Write, segment, offset, N as u64)?;
-        self.check_alignment(linear, alignment)?;
-        let user = self.cpu.mode.user;
-        if linear % PAGE_SIZE + N as u64 <= PAGE_SIZE
-            && let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear)
-        {
-            write_host_bytes(host, bytes);
-            return Ok(());
-        }
-        self.probe_write(linear, N as u64, user, segment)?;
-        self.write_bytes(linear, user, &bytes);
-        Ok(())
     }
 
     /// Decides what the bounds of a segment left open (section 5.3), or faults.
@@ -430,25 +379,58 @@ impl Core<'_> {
         Ok(W::from_bytes(bytes))
     }
 
-    /// The host address for a store within one page of memory, also one that holds code, if
-    /// the store does not hit it.
-    #[inline]
-    fn unwatched_host<W: Width>(&self, user: u8, linear: u64) -> Option<usize> {
-        if let Some(host) = self.cpu.tlb.host_unaligned(Access::Write, user, linear) {
-            return Some(host);
+    /// Where a store within one page goes that the fast path refuses only because it is
+    /// unaligned or because the page holds code.
+    #[inline(always)]
+    fn near_place(&self, segment: u8, offset: u64, bytes: u64) -> Option<NearPlace> {
+        let linear = self.quick_linear(Access::Write, segment, offset, bytes)?;
+        let aligned = linear & (bytes - 1) == 0;
+        if !aligned && (linear % PAGE_SIZE + bytes > PAGE_SIZE || self.checks_alignment()) {
+            return None;
         }
-        let host = self.cpu.tlb.known_host(user, linear)?;
-        let offset = (host - self.memory.arena.host_base() as usize) as u64;
-        let beside = self.memory.pages.is_beside_code(offset, W::BYTES);
-        beside.then_some(host)
+        self.near_place_at(self.cpu.mode.user, linear, bytes)
+    }
+
+    /// [`Core::near_place`] for `bytes` bytes at a linear address, which lie in one page.
+    #[inline(always)]
+    fn near_place_at(&self, user: u8, linear: u64, bytes: u64) -> Option<NearPlace> {
+        let (host, fast) = self.cpu.tlb.known_host(user, linear)?;
+        let hits_code = match fast {
+            true => false,
+            false => {
+                let pages = &self.memory.pages;
+                pages.hits_code(self.arena_offset(host), bytes)?
+            }
+        };
+        Some(NearPlace {
+            host,
+            linear,
+            hits_code,
+        })
+    }
+
+    /// The arena offset behind a host address of the TLB.
+    fn arena_offset(&self, host: usize) -> ArenaOffset {
+        (host - self.memory.arena.host_base() as usize) as ArenaOffset
+    }
+
+    /// Stores there. Code that is hit is forgotten before the next instruction.
+    #[inline(always)]
+    fn write_near<W: Width>(&mut self, place: NearPlace, value: W) {
+        if place.hits_code {
+            let offset = self.arena_offset(place.host);
+            self.memory.pages.written(offset, W::BYTES);
+            self.cpu.flow.attend();
+        }
+        write_host(place.host, value);
     }
 
     #[cold]
     #[inline(never)]
     fn write_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8, value: W) -> Exec {
         if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE {
-            if let Some(host) = self.unwatched_host::<W>(user, linear) {
-                write_host(host, value);
+            if let Some(place) = self.near_place_at(user, linear, W::BYTES) {
+                self.write_near(place, value);
                 return Ok(());
             }
             let physical = self.translate(Access::Write, user, linear, segment)?;
@@ -465,11 +447,6 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn open_slow<W: Width>(&mut self, linear: u64, user: u8, segment: u8) -> Exec<(Place, W)> {
-        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
-            && let Some(host) = self.unwatched_host::<W>(user, linear)
-        {
-            return Ok((Place { host, linear }, read_host(host)));
-        }
         self.probe_write(linear, W::BYTES, user, segment)?;
         let value = self.read_slow(linear, user, segment)?;
         Ok((Place { host: 0, linear }, value))
@@ -487,9 +464,12 @@ impl Core<'_> {
             self.write_bytes(start, user, &bytes[1..2]);
             return;
         }
-        if linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE
-            && let Ok(physical) = self.translate(Access::Write, user, linear, 0)
-        {
+        let within = linear % PAGE_SIZE + W::BYTES <= PAGE_SIZE;
+        if within && let Some(place) = self.near_place_at(user, linear, W::BYTES) {
+            self.write_near(place, value);
+            return;
+        }
+        if within && let Ok(physical) = self.translate(Access::Write, user, linear, 0) {
             self.note_access(Access::Write, linear, W::BYTES);
             self.write_physical(physical, W::BYTES, value.zero_extend());
         } else {
@@ -507,101 +487,6 @@ impl Core<'_> {
         }
         Ok(())
     }
-
-    /// Reads bytes that may cross a page, page by page.
-    pub fn read_bytes(&mut self, linear: u64, user: u8, segment: u8, into: &mut [u8]) -> Exec {
-        let mut done = 0;
-        while done < into.len() {
-            let at = linear.wrapping_add(done as u64) & self.system_mask();
-            let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(into.len() - done);
-            let physical = self.translate(Access::Read, user, at, segment)?;
-            self.note_access(Access::Read, at, run as u64);
-            self.read_run(physical, &mut into[done..done + run]);
-            done += run;
-        }
-        Ok(())
-    }
-
-    /// Writes bytes that [`Core::probe_write`] let pass.
-    pub fn write_bytes(&mut self, linear: u64, user: u8, from: &[u8]) {
-        let mut done = 0;
-        while done < from.len() {
-            let at = linear.wrapping_add(done as u64) & self.system_mask();
-            let run = ((PAGE_SIZE - at % PAGE_SIZE) as usize).min(from.len() - done);
-            if let Ok(physical) = self.translate(Access::Write, user, at, 0) {
-                self.note_access(Access::Write, at, run as u64);
-                self.write_run(physical, &from[done..done + run]);
-            }
-            done += run;
-        }
-    }
-
-    /// Reads within one page: memory at once, devices a byte at a time.
-    fn read_run(&mut self, physical: PhysAddr, into: &mut [u8]) {
-        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.read) {
-            self.memory.arena.read(offset, into);
-            return;
-        }
-        for (at, byte) in (physical..).zip(into) {
-            *byte = self.read_physical(at, 1) as u8;
-        }
-    }
-
-    fn write_run(&mut self, physical: PhysAddr, from: &[u8]) {
-        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.write) {
-            self.memory.write_arena(offset, from);
-            self.after_watched_write();
-            return;
-        }
-        for (at, byte) in (physical..).zip(from) {
-            self.write_physical(at, 1, u64::from(*byte));
-        }
-    }
-
-    /// Reads 1, 2, 4 or 8 bytes within one page.
-    fn read_physical(&mut self, physical: PhysAddr, bytes: u64) -> u64 {
-        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.read) {
-            let mut buffer = [0; 8];
-            self.memory
-                .arena
-                .read(offset, &mut buffer[..bytes as usize]);
-            return u64::from_le_bytes(buffer);
-        }
-        let now = self.cpu.now();
-        let at = self.memory.map.after_a20(physical);
-        let size = Size::from_bytes(bytes).unwrap_or(Size::Byte);
-        let value = self.bus.read_memory(self.memory, now, at, size);
-        self.after_bus_access();
-        value
-    }
-
-    /// Writes 1, 2, 4 or 8 bytes within one page.
-    fn write_physical(&mut self, physical: PhysAddr, bytes: u64, value: u64) {
-        if let Some(offset) = self.memory.map.lookup(physical).and_then(|m| m.write) {
-            let buffer = value.to_le_bytes();
-            self.memory.write_arena(offset, &buffer[..bytes as usize]);
-            self.after_watched_write();
-            return;
-        }
-        let now = self.cpu.now();
-        let at = self.memory.map.after_a20(physical);
-        let size = Size::from_bytes(bytes).unwrap_or(Size::Byte);
-        self.bus.write_memory(self.memory, now, at, size, value);
-        self.after_bus_access();
-    }
-
-    /// The physical page and arena offset behind instruction bytes at `physical`.
-    pub(crate) fn code_source(&self, physical: PhysAddr) -> Option<u64> {
-        self.memory.map.lookup(physical).and_then(|m| m.read)
-    }
-
-    /// Notes that `len` bytes at arena `offset` were decoded; stores there are watched.
-    pub(crate) fn watch_code(&mut self, offset: u64, len: u64) {
-        if self.memory.pages.mark_code(offset, len) {
-            let host = self.memory.arena.host_base() as usize + (offset & !0xfff) as usize;
-            self.cpu.tlb.make_writes_slow(host);
-        }
-    }
 }
 
 #[inline(always)]
@@ -616,16 +501,4 @@ fn write_host<W: Width>(host: usize, value: W) {
     // SAFETY: as in `read_host`; only writable pages of the arena have fast write entries, and
     // no Rust reference into the arena exists (it is reached through raw pointers only).
     unsafe { (host as *mut W).write_unaligned(value) }
-}
-
-#[inline(always)]
-fn read_host_bytes<const N: usize>(host: usize) -> [u8; N] {
-    // SAFETY: as in `read_host`.
-    unsafe { (host as *const [u8; N]).read_unaligned() }
-}
-
-#[inline(always)]
-fn write_host_bytes<const N: usize>(host: usize, bytes: [u8; N]) {
-    // SAFETY: as in `write_host`.
-    unsafe { (host as *mut [u8; N]).write_unaligned(bytes) }
 }

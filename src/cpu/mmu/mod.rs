@@ -8,7 +8,9 @@
 
 mod access;
 mod bulk;
+mod bytes;
 mod pdpte;
+mod physical;
 mod tlb;
 mod walk;
 

@@ -170,13 +170,15 @@ impl Tlb {
         (entry.tag == linear & PAGE_MASK).then(|| entry.addend.wrapping_add(linear as usize))
     }
 
-    /// As [`Tlb::host_unaligned`] for a store that has looked at what else it may hit: of slow
-    /// entries too, where they hold the address.
+    /// As [`Tlb::host_unaligned`] for a store, of slow entries too where they hold the address;
+    /// and whether the entry is fast. If it is not, whoever stores has to look at what he hits.
     #[inline]
-    pub(super) fn known_host(&self, user: u8, linear: u64) -> Option<usize> {
+    pub(super) fn known_host(&self, user: u8, linear: u64) -> Option<(usize, bool)> {
         let entry = &self.view(user)[Access::Write as usize][slot(linear)];
-        (entry.tag & !SLOW == linear & PAGE_MASK && entry.addend != 0)
-            .then(|| entry.addend.wrapping_add(linear as usize))
+        (entry.tag & !SLOW == linear & PAGE_MASK && entry.addend != 0).then(|| {
+            let host = entry.addend.wrapping_add(linear as usize);
+            (host, entry.tag & SLOW == 0)
+        })
     }
 
     /// The physical address of `linear`, if an entry covers it.
