@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::fd::FromRawFd;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::mmap::MmapRegionBuilder;
@@ -74,6 +75,21 @@ impl Arena {
         if let Some(slice) = self.slice(offset, buffer.len()) {
             slice.copy_to(buffer);
         }
+    }
+
+    /// The little-endian number of 4 bytes at `offset`, which is aligned, read at once; `None` past
+    /// the end.
+    pub fn load_u32(&self, offset: ArenaOffset) -> Option<u32> {
+        let offset = usize::try_from(offset).ok()?;
+        let number = self.region.get_atomic_ref::<AtomicU32>(offset).ok()?;
+        Some(u32::from_le(number.load(Ordering::Relaxed)))
+    }
+
+    /// As [`Arena::load_u32`], of 8 bytes.
+    pub fn load_u64(&self, offset: ArenaOffset) -> Option<u64> {
+        let offset = usize::try_from(offset).ok()?;
+        let number = self.region.get_atomic_ref::<AtomicU64>(offset).ok()?;
+        Some(u64::from_le(number.load(Ordering::Relaxed)))
     }
 
     /// Copies `bytes` to `offset`. Out-of-range writes do nothing.

@@ -68,6 +68,7 @@ impl MemoryMap {
     }
 
     /// The address that the gate lets through.
+    #[inline]
     pub fn after_a20(&self, address: PhysAddr) -> PhysAddr {
         address & self.a20_mask
     }
@@ -136,6 +137,7 @@ impl MemoryMap {
     }
 
     /// Where accesses to `address` go; `None` is the bus for both. The gate applies here.
+    #[inline]
     pub fn lookup(&self, address: PhysAddr) -> Option<Mapping> {
         let address = self.after_a20(address);
         self.ranges.iter().find_map(|r| r.lookup(address))

@@ -13,7 +13,7 @@ use crate::cpu::flags;
 use crate::cpu::mode::{cr0, cr4, efer};
 use crate::cpu::segment::FLAT_STACK;
 use crate::cpu::{Core, Cpu, Exec};
-use crate::memory::{Memory, PhysAddr};
+use crate::memory::{Arena, ArenaOffset, Memory, PhysAddr};
 
 /// What an access does with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +50,13 @@ const ERROR_FETCH: u32 = 1 << 4;
 
 /// The entries that led to a page, from the top, and the page.
 struct Path {
-    entries: [(PhysAddr, u64); 4],
+    /// Where each can be marked, if it is memory that can be written, and its value.
+    entries: [(Option<ArenaOffset>, u64); 4],
     depth: usize,
+    /// What all entries have in common: a right holds if every level grants it.
+    common: u64,
+    /// What any of the entries has.
+    union: u64,
     wide: bool,
     page: PhysAddr,
     /// Log2 of the page's size.
@@ -59,31 +64,47 @@ struct Path {
 }
 
 impl Path {
-    fn push(&mut self, at: PhysAddr, entry: u64) {
-        self.entries[self.depth] = (at, entry);
+    /// No entries yet, which are `wide` if they have 8 bytes.
+    fn new(wide: bool) -> Self {
+        Self {
+            entries: [(None, 0); 4],
+            depth: 0,
+            common: u64::MAX,
+            union: 0,
+            wide,
+            page: 0,
+            bits: 12,
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.entries[self.depth] = (entry.write, entry.value);
         self.depth += 1;
+        self.common &= entry.value;
+        self.union |= entry.value;
     }
 
     /// The last entry.
     fn leaf(&self) -> u64 {
-        self.rated().last().map_or(0, |&(_, entry)| entry)
+        self.entries[..self.depth].last().map_or(0, |entry| entry.1)
     }
 
-    /// The rights of the page: a right holds if every level grants it.
+    /// Whether the page has a right.
     fn grants(&self, right: u64) -> bool {
-        let rated = self.rated();
-        rated.iter().all(|(_, entry)| entry & right != 0)
+        self.common & right != 0
     }
+}
 
-    fn forbids_execution(&self) -> bool {
-        self.rated()
-            .iter()
-            .any(|(_, entry)| entry & NO_EXECUTE != 0)
-    }
+/// An entry of a table, as it was read.
+struct Entry {
+    value: u64,
+    /// Where it stands in the arena, if it can be written.
+    write: Option<ArenaOffset>,
+}
 
-    /// The entries that carry rights.
-    fn rated(&self) -> &[(PhysAddr, u64)] {
-        &self.entries[..self.depth]
+impl Entry {
+    fn is_present(&self) -> bool {
+        self.value & PRESENT != 0
     }
 }
 
@@ -172,7 +193,7 @@ impl Core<'_> {
             _ if user != 0 && supervisor_page => true,
             _ if user == 0 && !supervisor_page && self.keeps_out(access) => true,
             Access::Write => write_protected && (user != 0 || self.cpu.cr0 & cr0::WP != 0),
-            Access::Fetch => path.forbids_execution(),
+            Access::Fetch => path.union & NO_EXECUTE != 0,
             Access::Read => false,
         };
         if denied {
@@ -220,20 +241,19 @@ impl Core<'_> {
 
     /// Sets the accessed bits on the path, and the dirty bit of its last entry for a write.
     fn mark(&mut self, path: &Path, access: Access) {
-        for (level, &(at, entry)) in path.rated().iter().enumerate() {
-            let leaf = level + 1 == path.depth;
-            let dirty = if leaf && access == Access::Write {
-                DIRTY
-            } else {
-                0
-            };
+        let dirty = if access == Access::Write { DIRTY } else { 0 };
+        if path.common & ACCESSED != 0 && path.leaf() & dirty == dirty {
+            return;
+        }
+        for (level, &(at, entry)) in path.entries[..path.depth].iter().enumerate() {
+            let dirty = if level + 1 == path.depth { dirty } else { 0 };
             let marked = entry | ACCESSED | dirty;
-            if marked == entry {
-                continue;
+            if marked != entry
+                && let Some(at) = at
+            {
+                let width = if path.wide { 8 } else { 4 };
+                self.memory.write_arena(at, &marked.to_le_bytes()[..width]);
             }
-            let bytes = marked.to_le_bytes();
-            let width = if path.wide { 8 } else { 4 };
-            self.memory.write(at, &bytes[..width]);
         }
     }
 
@@ -266,60 +286,55 @@ struct Tables<'a> {
 
 impl Tables<'_> {
     fn find_page(&self, linear: u64) -> Result<Path, Missing> {
-        let mut path = Path {
-            entries: [(0, 0); 4],
-            depth: 0,
-            wide: true,
-            page: 0,
-            bits: 12,
-        };
         if self.cpu.is_long() {
-            self.find_long(linear, 4, self.cpu.cr3 & ADDRESS, &mut path)?;
+            self.find_long(linear, 4, self.cpu.cr3 & ADDRESS)
         } else if self.cpu.cr4 & cr4::PAE != 0 {
             let pdpte = self.cpu.pdptes[(linear >> 30 & 3) as usize];
             if pdpte & PRESENT == 0 {
                 return Err(Missing::NotPresent);
             }
-            self.find_long(linear, 2, pdpte & ADDRESS, &mut path)?;
+            self.find_long(linear, 2, pdpte & ADDRESS)
         } else {
-            self.find_32(linear, &mut path)?;
+            self.find_32(linear)
         }
-        Ok(path)
     }
 
     /// 8-byte entries, nine index bits a level, from `level` down.
-    fn find_long(
-        &self,
-        linear: u64,
-        level: u32,
-        table: PhysAddr,
-        path: &mut Path,
-    ) -> Result<(), Missing> {
+    fn find_long(&self, linear: u64, level: u32, table: PhysAddr) -> Result<Path, Missing> {
+        let mut path = Path::new(true);
         let mut table = table;
+        let reserved = self.reserved();
         for level in (1..=level).rev() {
             let shift = 3 + 9 * level;
-            let at = table + ((linear >> shift) & 0x1ff) * 8;
-            let entry = self.entry64(at);
-            if entry & PRESENT == 0 {
+            let entry = self.entry64(table + ((linear >> shift) & 0x1ff) * 8);
+            if !entry.is_present() {
                 return Err(Missing::NotPresent);
             }
-            path.push(at, entry);
-            let large = entry & LARGE != 0 && (level == 2 || level == 3);
-            if self.has_reserved(entry, level, large) {
+            let value = entry.value;
+            path.push(entry);
+            let large = value & LARGE != 0 && level != 1;
+            let reserved = match (level, large) {
+                (4, _) => reserved | LARGE,
+                // Between the PAT bit and the page's address.
+                (_, true) => reserved | ((1 << shift) - 1) & !0x1fff,
+                _ => reserved,
+            };
+            if value & reserved != 0 {
                 return Err(Missing::Reserved);
             }
             if large || level == 1 {
                 let within = (1u64 << shift) - 1;
-                path.page = (entry & ADDRESS & !within) | (linear & within & !0xfff);
+                path.page = (value & ADDRESS & !within) | (linear & within & !0xfff);
                 path.bits = shift;
-                return Ok(());
+                return Ok(path);
             }
-            table = entry & ADDRESS;
+            table = value & ADDRESS;
         }
         Err(Missing::NotPresent)
     }
 
-    fn has_reserved(&self, entry: u64, level: u32, large: bool) -> bool {
+    /// The bits that have to be zero in an 8-byte entry of any level.
+    fn reserved(&self) -> u64 {
         let mut reserved = RESERVED;
         if self.cpu.msr.efer & efer::NXE == 0 {
             reserved |= NO_EXECUTE;
@@ -327,24 +342,18 @@ impl Tables<'_> {
         if !self.cpu.is_long() {
             reserved |= 0x7ff << 52;
         }
-        if level == 4 {
-            reserved |= LARGE;
-        }
-        if large {
-            // Between the PAT bit and the page's address.
-            reserved |= ((1 << (3 + 9 * level)) - 1) & !0x1fff;
-        }
-        entry & reserved != 0
+        reserved
     }
 
-    fn find_32(&self, linear: u64, path: &mut Path) -> Result<(), Missing> {
-        path.wide = false;
+    fn find_32(&self, linear: u64) -> Result<Path, Missing> {
+        let mut path = Path::new(false);
         let at = (self.cpu.cr3 & 0xffff_f000) + ((linear >> 22) & 0x3ff) * 4;
-        let directory = self.entry32(at);
-        if directory & PRESENT == 0 {
+        let entry = self.entry32(at);
+        if !entry.is_present() {
             return Err(Missing::NotPresent);
         }
-        path.push(at, directory);
+        let directory = entry.value;
+        path.push(entry);
         if directory & LARGE != 0 && self.cpu.cr4 & cr4::PSE != 0 {
             // PSE-36: bits 20..13 are address bits 39..32; bit 21 is reserved.
             if directory & (1 << 21) != 0 {
@@ -353,23 +362,45 @@ impl Tables<'_> {
             let high = (directory >> 13 & 0xff) << 32;
             path.page = (directory & 0xffc0_0000) | high | (linear & 0x003f_f000);
             path.bits = 22;
-            return Ok(());
+            return Ok(path);
         }
         let at = (directory & 0xffff_f000) + ((linear >> 12) & 0x3ff) * 4;
         let entry = self.entry32(at);
-        if entry & PRESENT == 0 {
+        if !entry.is_present() {
             return Err(Missing::NotPresent);
         }
-        path.push(at, entry);
-        path.page = entry & 0xffff_f000;
-        Ok(())
+        path.page = entry.value & 0xffff_f000;
+        path.push(entry);
+        Ok(path)
     }
 
-    fn entry64(&self, at: PhysAddr) -> u64 {
-        u64::from_le_bytes(self.memory.read_array(at))
+    fn entry64(&self, at: PhysAddr) -> Entry {
+        self.entry(at, u64::MAX, Arena::load_u64)
     }
 
-    fn entry32(&self, at: PhysAddr) -> u64 {
-        u64::from(u32::from_le_bytes(self.memory.read_array(at)))
+    fn entry32(&self, at: PhysAddr) -> Entry {
+        let load = |arena: &Arena, offset| arena.load_u32(offset).map(u64::from);
+        self.entry(at, u32::MAX.into(), load)
+    }
+
+    /// The entry at `at`, read at once by `load`; `ones` where there is no memory.
+    #[inline(always)]
+    fn entry(
+        &self,
+        at: PhysAddr,
+        ones: u64,
+        load: impl Fn(&Arena, ArenaOffset) -> Option<u64>,
+    ) -> Entry {
+        let Some(mapping) = self.memory.map.lookup(at) else {
+            return Entry {
+                value: ones,
+                write: None,
+            };
+        };
+        let value = mapping.read.and_then(|at| load(&self.memory.arena, at));
+        Entry {
+            value: value.unwrap_or(ones),
+            write: mapping.write,
+        }
     }
 }
