@@ -146,10 +146,7 @@ mod tests {
         memory.write(0x1100, &[1]);
         assert!(!memory.pages.has_code_writes());
         memory.write(0x1042, &[1]);
-        let expected = CodeWrite {
-            page: 0,
-            chunks: 1 << 1,
-        };
+        let expected = CodeWrite { bytes: 0x42..0x43 };
         assert_eq!(memory.pages.take_code_write(), Some(expected));
         assert!(!memory.pages.has_code_writes());
     }

@@ -5,6 +5,8 @@
 //! that nobody watches the page. Code is tracked in chunks of 64 bytes, since boot code keeps
 //! data and stacks beside its instructions.
 
+use std::ops::Range;
+
 use super::map::PAGE_SIZE;
 
 /// An offset into the arena, in bytes.
@@ -16,12 +18,11 @@ const WRITTEN: u8 = 1 << 1;
 const CHUNK: u64 = 64;
 
 /// A write that replaced bytes of decoded code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeWrite {
-    /// The page of the arena (offset / 4096).
-    pub page: u64,
-    /// The 64-byte chunks of the page that were hit, one bit each.
-    pub chunks: u64,
+    /// What was written, all in one page: from the first to the last byte of the write, or of
+    /// several that came behind each other.
+    pub bytes: Range<ArenaOffset>,
 }
 
 /// The state bits of every page.
@@ -93,8 +94,12 @@ impl Pages {
                 let hit = chunks(at, run) & self.code[page as usize];
                 match self.code_writes.last_mut() {
                     _ if hit == 0 => {}
-                    Some(last) if last.page == page => last.chunks |= hit,
-                    _ => self.code_writes.push(CodeWrite { page, chunks: hit }),
+                    Some(CodeWrite { bytes }) if bytes.start / PAGE_SIZE == page => {
+                        *bytes = bytes.start.min(at)..bytes.end.max(at + run);
+                    }
+                    _ => self.code_writes.push(CodeWrite {
+                        bytes: at..at + run,
+                    }),
                 }
             }
             at += run;

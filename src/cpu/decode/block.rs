@@ -1,6 +1,7 @@
 //! A basic block: instructions that run one after the other.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use super::op::Op;
 use crate::memory::{ArenaOffset, PAGE_SIZE, chunks};
@@ -81,6 +82,17 @@ impl Block {
         self.watched()
             .filter(|(offset, _)| offset / PAGE_SIZE == page)
             .fold(0, |c, (offset, len)| c | chunks(offset, len))
+    }
+
+    /// Whether any of `bytes` of the arena belongs to the block.
+    pub(super) fn has_any_of(&self, bytes: &Range<ArenaOffset>) -> bool {
+        self.watched()
+            .any(|(offset, len)| offset < bytes.end && bytes.start < offset + len)
+    }
+
+    /// The pages of the arena that the block was decoded from.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u64> + use<> {
+        self.watched().map(|(offset, _)| offset / PAGE_SIZE)
     }
 
     /// The stretches of the arena that the block was decoded from, with their lengths.

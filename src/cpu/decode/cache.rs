@@ -7,7 +7,6 @@
 //! instructions whose bytes did not change: code that patches itself changes one.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use iced_x86::Instruction;
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{Block, BlockId, NO_BLOCK, no_hints};
 use super::lower::lower;
 use super::op::Op;
+use super::pages::PageLists;
 use super::reader::{MAX_INSTRUCTION, Reader};
 use crate::cpu::exec;
 use crate::cpu::fault::GP;
@@ -24,7 +24,7 @@ use crate::cpu::mmu::Access;
 use crate::cpu::mode::Mode;
 use crate::cpu::segment::CS;
 use crate::cpu::{Core, Cpu, Exec};
-use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr};
+use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr, chunks};
 
 /// What identifies a block: the physical address of its first byte, the code size, and whether
 /// data segments are flat.
@@ -45,6 +45,12 @@ impl BlockKey {
     #[inline(always)]
     pub fn plus(self, offset: u64) -> Self {
         Self(self.0.wrapping_add(offset))
+    }
+
+    /// The key of the block if its first instruction crosses the end of the page or segment.
+    /// Nobody looks for it but [`BlockCache::find`], which looks where the instruction goes on.
+    fn crossing(self) -> Self {
+        Self(self.0 | 1 << 63)
     }
 
     /// The physical address of the first byte.
@@ -82,7 +88,8 @@ pub struct BlockCache {
     blocks: Vec<Block>,
     free: Vec<BlockId>,
     table: Vec<BlockId>,
-    pages: HashMap<u64, Vec<BlockId>>,
+    /// Where the living ones are found by what they were decoded from.
+    pages: PageLists,
 }
 
 impl Default for BlockCache {
@@ -91,7 +98,7 @@ impl Default for BlockCache {
             blocks: Vec::new(),
             free: Vec::new(),
             table: vec![NO_BLOCK; SLOTS],
-            pages: HashMap::new(),
+            pages: PageLists::default(),
         }
     }
 }
@@ -118,12 +125,11 @@ impl BlockCache {
         self.new_successor(last, key)
     }
 
-    /// As [`BlockCache::successor`] by the table alone. Not a page-crossing block, whose second
-    /// page has to be looked at.
+    /// As [`BlockCache::successor`] by the table alone.
     #[inline(never)]
     fn new_successor(&self, last: &Block, key: BlockKey) -> Option<&Block> {
         let next = self.blocks.get(self.table[key.slot()] as usize)?;
-        if next.key != key || next.second_page.is_some() {
+        if next.key != key {
             return None;
         }
         let is_unused = |hint: &&Cell<BlockId>| {
@@ -141,7 +147,7 @@ impl BlockCache {
     pub fn find(&mut self, core: &mut Core<'_>, key: BlockKey) -> Exec<BlockId> {
         let id = self.table[key.slot()];
         if let Some(block) = self.blocks.get(id as usize)
-            && block.key == key
+            && (block.key == key || block.key == key.crossing())
         {
             let here = bytes_here(core.cpu, key);
             let is_right = match block.second_page {
@@ -153,22 +159,53 @@ impl BlockCache {
             if is_right {
                 return Ok(id);
             }
-            kill(&mut self.blocks[id as usize], &mut self.free);
+            self.drop_block(id);
+        } else if self.revive(core, id, key) {
+            return Ok(id);
         }
         self.decode(core, key)
     }
 
-    /// Drops the blocks that the writes hit.
+    /// Brings back the dead block of `key`, if `id` is its place and only immediate operands
+    /// have changed since it died: code that patches itself mostly does that.
+    fn revive(&mut self, core: &mut Core<'_>, id: BlockId, key: BlockKey) -> bool {
+        let Some(block) = self.blocks.get_mut(id as usize) else {
+            return false;
+        };
+        if block.key != BlockKey::DEAD || block.former != key || block.lengths[0] == 0 {
+            return false;
+        }
+        let mut bytes = [0; WINDOW];
+        let bytes = &mut bytes[..block.code.len()];
+        if bytes_here(core.cpu, key) < bytes.len() as u64 {
+            return false;
+        }
+        core.memory.arena.read(block.sources[0], bytes);
+        let changed = difference(&block.code, bytes);
+        if !take_immediates(&mut block.ops, bytes, &changed) {
+            return false;
+        }
+        block.code.copy_from_slice(bytes);
+        block.key = key;
+        self.enter(core, id);
+        true
+    }
+
+    /// Drops the blocks whose bytes were written.
     pub fn forget_written(&mut self, core: &mut Core<'_>) {
-        while let Some(CodeWrite { page, chunks }) = core.memory.pages.take_code_write() {
-            let Some(ids) = self.pages.get_mut(&page) else {
+        while let Some(CodeWrite { bytes }) = core.memory.pages.take_code_write() {
+            let page = bytes.start / PAGE_SIZE;
+            let Some(ids) = self.pages.of(page) else {
                 continue;
             };
+            let hit = chunks(bytes.start, bytes.end - bytes.start);
             let mut left = 0;
+            let mut elsewhere = Vec::new();
             ids.retain(|&id| {
                 let block = &mut self.blocks[id as usize];
                 let held = block.chunks_in(page);
-                if held & chunks != 0 {
+                if held & hit != 0 && block.has_any_of(&bytes) {
+                    elsewhere.extend(block.pages().filter(|p| *p != page).map(|p| (p, id)));
                     kill(block, &mut self.free);
                     return false;
                 }
@@ -176,13 +213,34 @@ impl BlockCache {
                 held != 0
             });
             core.memory.pages.set_code(page, left);
+            for (page, id) in elsewhere {
+                self.pages.remove(page, id);
+            }
+        }
+    }
+
+    /// Drops a block that lives.
+    fn drop_block(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id as usize];
+        for page in block.pages() {
+            self.pages.remove(page, id);
+        }
+        kill(block, &mut self.free);
+    }
+
+    /// Has the pages of a block that lives watched.
+    fn enter(&mut self, core: &mut Core<'_>, id: BlockId) {
+        let pages = core.memory.arena.len() / PAGE_SIZE;
+        for (offset, len) in self.blocks[id as usize].watched() {
+            core.watch_code(offset, len);
+            self.pages.add(offset / PAGE_SIZE, id, pages);
         }
     }
 
     /// Drops everything.
     pub fn clear(&mut self, core: &mut Core<'_>) {
         for page in self.pages.drain() {
-            core.memory.pages.set_code(page.0, 0);
+            core.memory.pages.set_code(page, 0);
         }
         self.blocks.clear();
         self.free.clear();
@@ -195,7 +253,7 @@ impl BlockCache {
         let last = self.table[key.slot()];
         if let Some(block) = self.blocks.get(last as usize)
             && block.key == BlockKey::DEAD
-            && block.former == key
+            && (block.former == key || block.former == key.crossing())
         {
             return last;
         }
@@ -204,6 +262,7 @@ impl BlockCache {
             block.listed = false;
             if block.key == BlockKey::DEAD {
                 block.ops.clear();
+                block.successors = no_hints();
                 return id;
             }
         }
@@ -222,10 +281,7 @@ impl BlockCache {
             release(block, &mut self.free);
             return Err(raised);
         }
-        for (offset, len) in block.watched() {
-            core.watch_code(offset, len);
-            self.pages.entry(offset / PAGE_SIZE).or_default().push(id);
-        }
+        self.enter(core, id);
         self.table[key.slot()] = id;
         Ok(id)
     }
@@ -297,8 +353,10 @@ fn read_block(core: &mut Core<'_>, key: BlockKey, block: &mut Block) -> Exec {
         block.sources[n] = source.unwrap_or(0);
         block.lengths[n] = source.map_or(0, |_| lengths[n]);
     }
-    block.key = key;
-    block.successors = no_hints();
+    block.key = match block.second_page {
+        None => key,
+        Some(_) => key.crossing(),
+    };
     Ok(())
 }
 
@@ -358,14 +416,42 @@ fn decode_run(cpu: &Cpu, bytes: &[u8], ops: &mut Vec<Op>, code: &[u8]) {
 
 /// From the first to the last byte of `code` that differs from `bytes`.
 fn difference(code: &[u8], bytes: &[u8]) -> Range<usize> {
-    let pairs = || code.iter().zip(bytes);
-    let first = pairs().position(|(a, b)| a != b);
-    let last = pairs().rposition(|(a, b)| a != b);
-    let end = match bytes.len() < code.len() {
-        true => code.len(),
-        false => last.map_or(0, |n| n + 1),
-    };
-    first.unwrap_or(bytes.len().min(code.len()))..end
+    let both = code.len().min(bytes.len());
+    let mut changed = both..if both < code.len() { code.len() } else { 0 };
+    let words = code[..both].chunks(8).zip(bytes[..both].chunks(8));
+    for (start, (a, b)) in (0..).step_by(8).zip(words) {
+        let differing = word(a) ^ word(b);
+        if differing != 0 {
+            changed.start = changed
+                .start
+                .min(start + differing.trailing_zeros() as usize / 8);
+            let last = start + 7 - differing.leading_zeros() as usize / 8;
+            changed.end = changed.end.max(last + 1);
+        }
+    }
+    changed
+}
+
+/// Up to 8 bytes as one number.
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(whole) => u64::from_le_bytes(*whole),
+        None => bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)),
+    }
+}
+
+/// Takes from `bytes` the immediate operand that `changed`, if anything did; false, and nothing is
+/// taken, if something else changed.
+fn take_immediates(ops: &mut [Op], bytes: &[u8], changed: &Range<usize>) -> bool {
+    ops.iter_mut().all(|op| {
+        let (start, next) = (op.start() as usize, usize::from(op.next));
+        let untouched = next <= changed.start || changed.end <= start;
+        untouched
+            || changed.start >= next - op.immediate_len() && changed.end <= next && {
+                op.take_immediate(&bytes[start..next]);
+                true
+            }
+    })
 }
 
 /// Whether none of the bytes of the first of `ops` `changed`, nor those of the instruction that it

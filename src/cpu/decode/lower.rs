@@ -2,7 +2,7 @@
 
 use iced_x86::{Code, Instruction, OpKind, Register};
 
-use super::op::{Op, Repeat};
+use super::op::{ImmediateForm, Op, Repeat};
 use crate::cpu::Model;
 use crate::cpu::exec;
 use crate::cpu::fpu;
@@ -24,6 +24,7 @@ pub fn lower(
     let mut op = Op::new(run, instruction.code(), next, instruction.len() as u8);
     set_registers(&mut op, instruction);
     set_immediates(&mut op, instruction);
+    op.set_immediate_form(immediate_form(instruction));
     if is_x87(instruction.code()) {
         let own = bytes.get(instruction.ip() as usize..).unwrap_or_default();
         op.immediate = fpu::opcode(own).into();
@@ -114,6 +115,29 @@ fn set_immediates(op: &mut Op, instruction: &Instruction) {
             }
             _ => {}
         }
+    }
+}
+
+/// How the immediate operand stands in the last bytes, of instructions whose handler does not
+/// depend on it. Others may be added, but not shifts, where a count of 1 is something else.
+fn immediate_form(instruction: &Instruction) -> ImmediateForm {
+    use iced_x86::Mnemonic::{Adc, Add, And, Cmp, Imul, Mov, Or, Push, Sbb, Sub, Test, Xor};
+    let last = instruction.op_count().saturating_sub(1);
+    match (instruction.mnemonic(), instruction.try_op_kind(last)) {
+        (Mov | Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Push | Imul, Ok(kind)) => {
+            match kind {
+                OpKind::Immediate8 => ImmediateForm::U8,
+                OpKind::Immediate16 => ImmediateForm::U16,
+                OpKind::Immediate32 => ImmediateForm::U32,
+                OpKind::Immediate64 => ImmediateForm::U64,
+                OpKind::Immediate8to16 | OpKind::Immediate8to32 | OpKind::Immediate8to64 => {
+                    ImmediateForm::I8
+                }
+                OpKind::Immediate32to64 => ImmediateForm::I32,
+                _ => ImmediateForm::None,
+            }
+        }
+        _ => ImmediateForm::None,
     }
 }
 

@@ -10,6 +10,7 @@ mod block;
 mod cache;
 mod lower;
 mod op;
+mod pages;
 mod reader;
 
 pub use block::{Block, BlockId};

@@ -32,7 +32,8 @@ pub struct Op {
     /// The displacement of the memory operand; with base [`crate::cpu::regs::BLOCK_IP`] it
     /// counts from the block's start.
     pub displacement: i32,
-    /// iced-x86's number of the encoding.
+    /// iced-x86's number of the encoding (bits 12..0), and how the immediate operand stands in the
+    /// instruction's last bytes, an [`ImmediateForm`] (bits 15..13).
     code: u16,
     /// The offset of the next instruction from the block's start.
     pub next: u8,
@@ -63,7 +64,27 @@ const MEMORY: u8 = 1 << 2;
 const LAST: u8 = 1 << 3;
 const PAIRED: u8 = 1 << 4;
 
+/// In [`Op::code`].
+const FORM_SHIFT: u32 = 13;
+const CODE_MASK: u16 = (1 << FORM_SHIFT) - 1;
+
 const _: () = assert!(size_of::<Op>() <= 32);
+
+/// How an immediate operand stands in the last bytes of an instruction which only that operand
+/// depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ImmediateForm {
+    /// There is none, or more depends on it.
+    None = 0,
+    U8,
+    U16,
+    U32,
+    U64,
+    /// One byte, sign-extended.
+    I8,
+    /// Four bytes, sign-extended.
+    I32,
+}
 
 impl std::fmt::Debug for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,7 +160,31 @@ impl Op {
 
     /// iced-x86's name of the encoding.
     pub fn code(&self) -> Code {
-        Code::try_from(usize::from(self.code)).unwrap_or(Code::INVALID)
+        Code::try_from(usize::from(self.code & CODE_MASK)).unwrap_or(Code::INVALID)
+    }
+
+    /// Says how the immediate operand stands in the instruction.
+    pub(super) fn set_immediate_form(&mut self, form: ImmediateForm) {
+        self.code = self.code & CODE_MASK | (form as u16) << FORM_SHIFT;
+    }
+
+    /// How many of the instruction's last bytes only the immediate operand depends on.
+    pub(super) fn immediate_len(&self) -> usize {
+        const LENGTHS: [u8; 8] = [0, 1, 2, 4, 8, 1, 4, 0];
+        LENGTHS[usize::from(self.code >> FORM_SHIFT)].into()
+    }
+
+    /// Takes the immediate operand from `bytes`, those of the instruction.
+    pub(super) fn take_immediate(&mut self, bytes: &[u8]) {
+        let len = self.immediate_len();
+        let tail = &bytes[bytes.len() - len..];
+        let unsigned = tail.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
+        let is_signed = self.code >> FORM_SHIFT >= ImmediateForm::I8 as u16;
+        let above = 64 - 8 * len as u32;
+        self.immediate = match is_signed {
+            true => ((unsigned << above) as i64 >> above) as u64,
+            false => unsigned,
+        };
     }
 
     /// Whether it is a Jcc.

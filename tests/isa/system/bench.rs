@@ -285,6 +285,28 @@ impl Bench {
         self.write64(TABLES + 0x2000 + page * 8, 0);
     }
 
+    /// Gives 2 MiB of the addresses of 64-bit mode a table of small pages, the first of which lies
+    /// at `first` and the others where they were.
+    pub(crate) fn map_small(&mut self, page: u64, first: u64) {
+        let table = TABLES + 0x3000;
+        for small in 0..512 {
+            self.write64(table + small * 8, (page << 21) + (small << 12) + 7);
+        }
+        self.write64(table, first + 7);
+        self.write64(TABLES + 0x2000 + page * 8, table + 7);
+        self.cpu.tlb.flush();
+        self.cpu.flow.forget_fetch_page();
+    }
+
+    /// Has every instruction decoded anew.
+    pub(crate) fn forget_blocks(&mut self) {
+        self.blocks.clear(&mut Core {
+            cpu: &mut self.cpu,
+            memory: &mut self.memory,
+            bus: &mut self.board,
+        });
+    }
+
     /// Sets the interrupt stack that the 64-bit gate of a vector uses.
     pub(crate) fn set_interrupt_stack(&mut self, vector: u64, stack: u8) {
         self.memory.write(IDT + vector * 16 + 4, &[stack]);
