@@ -37,7 +37,6 @@ operations! {
     Mul(env, x, y) = arith::mul(env, x, y);
     Div(env, x, y) = arith::div(env, x, y);
     DivReversed(env, x, y) = arith::div(env, y, x);
-
 }
 
 /// ST(`op.dst`) becomes ST(`op.dst`) op source; memory forms leave `op.dst` 0. True: go on.
@@ -49,11 +48,7 @@ fn combine<K: Operation, S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec<bool>
     S::note(core, op);
     let fpu = &core.cpu.fpu;
     let Some(y) = y.filter(|_| !fpu.is_empty(op.dst)) else {
-        let masked = core.stack_fault(StackFault::Underflow);
-        if masked {
-            core.cpu.fpu.set_st(op.dst, Float80::INDEFINITE);
-        }
-        return Ok(masked);
+        return Ok(core.stack_underflow(op.dst));
     };
     let x = fpu.st(op.dst);
     let (result, env) = match (fpu.plain_env(), x.normal(), y.normal_number()) {
@@ -93,9 +88,7 @@ pub(super) fn begin(core: &mut Core<'_>, op: &Op) -> Exec<Option<(Env, Unpacked)
     core.enter_x87()?;
     core.note(op);
     if core.cpu.fpu.is_empty(0) {
-        if core.stack_fault(StackFault::Underflow) {
-            core.cpu.fpu.set_st(0, Float80::INDEFINITE);
-        }
+        core.stack_underflow(0);
         return Ok(None);
     }
     let env = core.cpu.fpu.env();
@@ -165,9 +158,7 @@ pub(super) fn begin_pair(core: &mut Core<'_>, op: &Op) -> Exec<Option<(Env, Unpa
         return begin(core, op);
     }
     core.note(op);
-    if core.stack_fault(StackFault::Underflow) {
-        core.cpu.fpu.set_st(0, Float80::INDEFINITE);
-    }
+    core.stack_underflow(0);
     Ok(None)
 }
 
@@ -215,8 +206,8 @@ pub(super) fn begin_to_push(core: &mut Core<'_>, op: &Op) -> Exec<Option<(Env, U
         StackFault::Overflow
     };
     if core.stack_fault(fault) {
-        core.cpu.fpu.set_st(0, Float80::INDEFINITE);
-        core.cpu.fpu.push(Float80::INDEFINITE);
+        core.cpu.fpu.set_st(0, Float80::indefinite());
+        core.cpu.fpu.push(Float80::indefinite());
     }
     Ok(None)
 }
@@ -227,9 +218,7 @@ fn change_sign(core: &mut Core<'_>, op: &Op, sign: fn(u16) -> u16) -> Exec {
     core.note(op);
     let fpu = &mut core.cpu.fpu;
     if fpu.is_empty(0) {
-        if core.stack_fault(StackFault::Underflow) {
-            core.cpu.fpu.set_st(0, Float80::INDEFINITE);
-        }
+        core.stack_underflow(0);
         return Ok(());
     }
     let x = fpu.st(0);

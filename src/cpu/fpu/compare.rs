@@ -2,8 +2,8 @@
 //! Intel SDM volume 1, section 8.3.6.
 
 use super::operand::{Double, Dword, Next, Operand, Register, Single, Value, Word};
-use super::soft::compare::{Relation, compare, compare_quiet};
-use super::soft::{Class, Env, Float80, Format, Unpacked};
+use super::soft::compare::{Ordered, Relation, Rule, Unordered};
+use super::soft::{Class, Env, Float80, Format};
 use super::state::status::{C0, C1, C2, C3, CONDITIONS};
 use super::unit::StackFault;
 use crate::cpu::decode::Op;
@@ -11,30 +11,6 @@ use crate::cpu::exec::run;
 use crate::cpu::{Core, Exec, Handler, flags};
 use iced_x86::{Code, Instruction, MemorySize, Mnemonic};
 use std::cmp::Ordering;
-
-/// Which NaNs raise IE.
-trait Rule {
-    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation;
-}
-
-/// FCOM: all of them.
-struct Ordered;
-/// FUCOM: only signaling ones.
-struct Unordered;
-
-impl Rule for Ordered {
-    #[inline(always)]
-    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation {
-        compare(env, x, y)
-    }
-}
-
-impl Rule for Unordered {
-    #[inline(always)]
-    fn relate(env: &mut Env, x: Unpacked, y: Unpacked) -> Relation {
-        compare_quiet(env, x, y)
-    }
-}
 
 /// Where the result goes.
 trait Report {
@@ -164,35 +140,24 @@ fn fxam(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// The handlers of FCOM and FICOM for the source that the encoding names.
-fn by_source(instruction: &Instruction) -> Option<Handler> {
-    match instruction.memory_size() {
-        _ if instruction.op_count() == 2 => Some(run!(once::<Ordered, Register, Conditions>)),
-        MemorySize::Float32 => Some(run!(once::<Ordered, Single, Conditions>)),
-        MemorySize::Float64 => Some(run!(once::<Ordered, Double, Conditions>)),
-        MemorySize::Int16 => Some(run!(once::<Ordered, Word, Conditions>)),
-        MemorySize::Int32 => Some(run!(once::<Ordered, Dword, Conditions>)),
-        _ => None,
-    }
-}
-
-/// The same, popping.
-fn by_source_pop(instruction: &Instruction) -> Option<Handler> {
-    match instruction.memory_size() {
-        _ if instruction.op_count() == 2 => Some(run!(and_pop::<Ordered, Register, Conditions>)),
-        MemorySize::Float32 => Some(run!(and_pop::<Ordered, Single, Conditions>)),
-        MemorySize::Float64 => Some(run!(and_pop::<Ordered, Double, Conditions>)),
-        MemorySize::Int16 => Some(run!(and_pop::<Ordered, Word, Conditions>)),
-        MemorySize::Int32 => Some(run!(and_pop::<Ordered, Dword, Conditions>)),
-        _ => None,
-    }
+/// The handler of FCOM or FICOM, popping or not, for the source that the encoding names.
+macro_rules! by_source {
+    ($instruction:expr, $handler:ident) => {
+        match $instruction.memory_size() {
+            _ if $instruction.op_count() == 2 => run!($handler::<Ordered, Register, Conditions>),
+            MemorySize::Float32 => run!($handler::<Ordered, Single, Conditions>),
+            MemorySize::Float64 => run!($handler::<Ordered, Double, Conditions>),
+            MemorySize::Int16 => run!($handler::<Ordered, Word, Conditions>),
+            _ => run!($handler::<Ordered, Dword, Conditions>),
+        }
+    };
 }
 
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     match instruction.mnemonic() {
-        Mnemonic::Fcom | Mnemonic::Ficom => return by_source(instruction),
-        Mnemonic::Fcomp | Mnemonic::Ficomp => return by_source_pop(instruction),
+        Mnemonic::Fcom | Mnemonic::Ficom => return Some(by_source!(instruction, once)),
+        Mnemonic::Fcomp | Mnemonic::Ficomp => return Some(by_source!(instruction, and_pop)),
         _ => {}
     }
     let handler: Handler = match instruction.code() {

@@ -41,12 +41,17 @@ fn pointers(op: &Op) -> Pointers {
     }
 }
 
-/// The image's offset, within its segment and then a multiple of 16.
-fn aligned_operand(core: &mut Core<'_>, op: &Op, access: Access) -> Exec<u64> {
+/// The image's offset: within its segment, and its linear address a multiple of `alignment`.
+pub(super) fn image_offset(
+    core: &mut Core<'_>,
+    op: &Op,
+    access: Access,
+    alignment: u64,
+) -> Exec<u64> {
     let offset = core.effective_address(op);
     core.linear(access, op.segment(), offset, 1)?;
     let base = core.cpu.segment(op.segment()).base;
-    if base.wrapping_add(offset) & 15 != 0 {
+    if base.wrapping_add(offset) & (alignment - 1) != 0 {
         return Err(core.fault_with(GP, 0));
     }
     Ok(offset)
@@ -54,7 +59,7 @@ fn aligned_operand(core: &mut Core<'_>, op: &Op, access: Access) -> Exec<u64> {
 
 fn fxsave(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_control()?;
-    let offset = aligned_operand(core, op, Access::Write)?;
+    let offset = image_offset(core, op, Access::Write, 16)?;
     let mut image = [0; END_OF_XMM15];
     write_x87(core, pointers(op), &mut image);
     for (place, xmm) in image[END_OF_X87..]
@@ -101,7 +106,7 @@ pub(super) fn write_x87(core: &Core<'_>, pointers: Pointers, image: &mut [u8]) {
 
 fn fxrstor(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_control()?;
-    let offset = aligned_operand(core, op, Access::Read)?;
+    let offset = image_offset(core, op, Access::Read, 16)?;
     let image: [u8; END_OF_XMM15] = core.load_bytes(op.segment(), offset)?;
     let sse = core.cpu.cr4 & cr4::OSFXSR != 0;
     let mxcsr = word(&image, 24) as u32;

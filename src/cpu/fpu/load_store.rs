@@ -23,7 +23,7 @@ fn load<S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.note(op);
     core.note_operand(op);
     if !core.cpu.fpu.is_empty(7) {
-        core.push_x87(Float80::INDEFINITE);
+        core.push_x87(Float80::indefinite());
         return Ok(());
     }
     match x.normal_number() {
@@ -86,7 +86,7 @@ fn load_register(core: &mut Core<'_>, op: &Op) -> Exec {
     if core.cpu.fpu.is_empty(op.dst) {
         core.note(op);
         if core.stack_fault(StackFault::Underflow) {
-            core.cpu.fpu.push(Float80::INDEFINITE);
+            core.cpu.fpu.push(Float80::indefinite());
         }
         return Ok(());
     }
@@ -214,7 +214,7 @@ fn store_ten_pop(core: &mut Core<'_>, op: &Op, image: fn(&mut Env, Float80) -> [
     let empty = core.cpu.fpu.is_empty(0);
     let mut env = core.cpu.fpu.env();
     let value = if empty {
-        Float80::INDEFINITE
+        Float80::indefinite()
     } else {
         core.cpu.fpu.st(0)
     };
@@ -259,11 +259,7 @@ fn copy(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
     core.note(op);
     let fpu = &mut core.cpu.fpu;
     if fpu.is_empty(0) {
-        let masked = core.stack_fault(StackFault::Underflow);
-        if masked {
-            core.cpu.fpu.set_st(op.dst, Float80::INDEFINITE);
-        }
-        return Ok(masked);
+        return Ok(core.stack_underflow(op.dst));
     }
     fpu.set_conditions(C1, 0);
     fpu.set_st(op.dst, fpu.st(0));
@@ -306,7 +302,7 @@ fn exchange(core: &mut Core<'_>, op: &Op) -> Exec {
         }
         for (i, empty) in [0, op.src].into_iter().zip(empty) {
             if empty {
-                core.cpu.fpu.set_st(i, Float80::INDEFINITE);
+                core.cpu.fpu.set_st(i, Float80::indefinite());
             }
         }
     }
@@ -322,9 +318,7 @@ fn move_if(core: &mut Core<'_>, op: &Op, holds: fn(&Flags) -> bool) -> Exec {
     core.enter_x87()?;
     core.note(op);
     if core.cpu.fpu.is_empty(0) || core.cpu.fpu.is_empty(op.src) {
-        if core.stack_fault(StackFault::Underflow) {
-            core.cpu.fpu.set_st(0, Float80::INDEFINITE);
-        }
+        core.stack_underflow(0);
         return Ok(());
     }
     let fpu = &mut core.cpu.fpu;

@@ -4,7 +4,6 @@
 use super::arithmetic::{Function, begin, begin_pair, begin_to_push, unary};
 use super::soft::{Env, Float80, Format, Unpacked, arctan, exception, exp_log, trig};
 use super::state::status::C2;
-use super::unit::StackFault;
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
 use crate::cpu::{Core, Exec, Handler};
@@ -95,8 +94,7 @@ fn joined(
     core.enter_x87()?;
     if core.cpu.fpu.is_empty(0) || core.cpu.fpu.is_empty(1) {
         core.note(op);
-        if core.stack_fault(StackFault::Underflow) {
-            core.cpu.fpu.set_st(1, Float80::INDEFINITE);
+        if core.stack_underflow(1) {
             core.cpu.fpu.pop();
         }
         return Ok(());

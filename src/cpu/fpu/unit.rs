@@ -107,13 +107,23 @@ impl Core<'_> {
         masked
     }
 
+    /// Raises a stack underflow. True: it is masked, and ST(`i`) is the default NaN.
+    #[cold]
+    pub(super) fn stack_underflow(&mut self, i: u8) -> bool {
+        let masked = self.stack_fault(StackFault::Underflow);
+        if masked {
+            self.cpu.fpu.set_st(i, Float80::indefinite());
+        }
+        masked
+    }
+
     /// Pushes a result, or raises a stack overflow.
     #[inline(always)]
     pub(super) fn push_x87(&mut self, value: Float80) {
         if self.cpu.fpu.is_empty(7) {
             self.cpu.fpu.push(value);
         } else if self.stack_fault(StackFault::Overflow) {
-            self.cpu.fpu.push(Float80::INDEFINITE);
+            self.cpu.fpu.push(Float80::indefinite());
         }
     }
 }

@@ -9,7 +9,7 @@
 //! Only the standard form: CPUID does not report XSAVEC and XSAVES. All state counts as in use,
 //! which section 13.6 permits: what is asked for is always written.
 
-use super::fxsave::{HEAD, Pointers, read_x87, word, write_x87};
+use super::fxsave::{HEAD, Pointers, image_offset, read_x87, word, write_x87};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
 use crate::cpu::fault::{GP, NM, UD};
@@ -61,19 +61,13 @@ impl Core<'_> {
     }
 }
 
-/// The image's offset, within its segment and then a multiple of 64.
+/// What all instructions on an image check, and its offset.
 fn image(core: &mut Core<'_>, op: &Op, access: Access) -> Exec<u64> {
     core.require_xsave()?;
     if core.cpu.cr0 & cr0::TS != 0 {
         return Err(core.fault(NM));
     }
-    let offset = core.effective_address(op);
-    core.linear(access, op.segment(), offset, 1)?;
-    let base = core.cpu.segment(op.segment()).base;
-    if base.wrapping_add(offset) & 63 != 0 {
-        return Err(core.fault_with(GP, 0));
-    }
-    Ok(offset)
+    image_offset(core, op, access, 64)
 }
 
 fn pointers(op: &Op) -> Pointers {

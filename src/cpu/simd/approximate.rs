@@ -32,7 +32,7 @@ pub fn reciprocal_sqrt(a: Float32) -> Float32 {
     match a.class {
         Class::Zero => return Float32::infinity(a.sign),
         Class::Quiet | Class::Signaling => return Float32::quiet(&a),
-        _ if a.sign => return Float32::INDEFINITE,
+        _ if a.sign => return Float32::indefinite(),
         Class::Infinity => return Float32::zero(false),
         _ => {}
     }

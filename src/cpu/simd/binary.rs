@@ -15,6 +15,24 @@ pub(super) trait Binary {
     fn apply(a: u128, b: u128, bytes: usize) -> u128;
 }
 
+/// Declares operations: what becomes of `$a`, of the first source, and `$b`, of the second, in a
+/// vector of `$n` bytes.
+macro_rules! operations {
+    ($($name:ident($a:ident, $b:ident, $n:ident) = $result:expr;)*) => {$(
+        struct $name;
+
+        impl Binary for $name {
+            #[inline(always)]
+            fn apply($a: u128, $b: u128, $n: usize) -> u128 {
+                let _ = ($a, $n);
+                $result
+            }
+        }
+    )*};
+}
+
+pub(super) use operations;
+
 /// An operation on a lane of two vectors and an immediate byte.
 pub(super) trait Immediate {
     /// How many bits of the immediate belong to a lane; 0 if all of them belong to each.

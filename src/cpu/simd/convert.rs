@@ -2,13 +2,16 @@
 //! Intel SDM volume 1, sections 11.4.4.1, 11.6.5 and 14.4; figure 11-8.
 
 use super::binary::each;
-use super::float::{self, Number};
-use super::operand::{Memory, Place, Register, Sse, Unit, by_form, by_unit, has_memory, set_low};
+use super::float;
+use super::lanes::{build, get, map};
+use super::operand::{
+    Memory, Mmx, Place, Register, Sse, Unit, by_form, by_unit, has_memory, set_low,
+};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
 use crate::cpu::fpu::soft::arith::{convert, convert_checked};
 use crate::cpu::fpu::soft::integral::to_integer;
-use crate::cpu::fpu::soft::{Env, Float16, Float32, Float64, Format, Rounding};
+use crate::cpu::fpu::soft::{Env, Float16, Float32, Float64, Format, Ieee, Rounding};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 use iced_x86::{Instruction, Mnemonic as M};
@@ -48,13 +51,13 @@ fn integer_env<R: Rule>(core: &Core<'_>) -> Env {
 }
 
 #[inline(always)]
-fn to_dword<N: Number>(env: &mut Env, value: N) -> u32 {
+fn to_dword<N: Ieee>(env: &mut Env, value: N) -> u32 {
     let value = value.unpack(env);
     to_integer(env, value, 32) as u32
 }
 
 /// Scalar to general register: CVT(T)SS2SI, CVT(T)SD2SI.
-fn scalar_to_integer<R: Rule, N: Number, W: Width, U: Unit, P: Place>(
+fn scalar_to_integer<R: Rule, N: Ieee, W: Width, U: Unit, P: Place>(
     core: &mut Core<'_>,
     op: &Op,
 ) -> Exec {
@@ -71,7 +74,7 @@ fn scalar_to_integer<R: Rule, N: Number, W: Width, U: Unit, P: Place>(
 }
 
 /// General register or memory to scalar: CVTSI2SS, CVTSI2SD.
-fn scalar_from_integer<N: Number, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar_from_integer<N: Ieee, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let integer: W = if op.has_memory() {
         core.load(op)?
@@ -86,7 +89,7 @@ fn scalar_from_integer<N: Number, W: Width, U: Unit>(core: &mut Core<'_>, op: &O
 }
 
 /// CVTSS2SD and CVTSD2SS.
-fn scalar_to_scalar<A: Number, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar_to_scalar<A: Ieee, N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let value: A = P::number(core, op)?;
     let mut env = core.sse_env();
@@ -129,12 +132,7 @@ fn singles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -
     U::enter(core)?;
     let source = P::vector::<U>(core, op)?;
     let mut env = integer_env::<R>(core);
-    let result = each::<U>(|lane| {
-        (0..4).fold(0, |result, n| {
-            let integer = to_dword(&mut env, Float32::lane(source[lane], n));
-            result | Float32(integer).in_lane(n)
-        })
-    });
+    let result = each::<U>(|lane| map(source[lane], |x: Float32| to_dword(&mut env, x)));
     core.settle_sse(&env)?;
     U::set(core, op, result);
     Ok(())
@@ -145,9 +143,8 @@ fn dwords_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     let source = P::vector::<U>(core, op)?;
     let mut env = core.sse_env();
     let result = each::<U>(|lane| {
-        (0..4).fold(0, |result, n| {
-            let integer = i64::from(Float32::lane(source[lane], n).0.cast_signed());
-            result | float::from_integer::<Float32>(&mut env, integer).in_lane(n)
+        map(source[lane], |integer: i32| {
+            float::from_integer::<Float32>(&mut env, integer.into())
         })
     });
     core.settle_sse(&env)?;
@@ -158,8 +155,8 @@ fn dwords_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// Two doubles as dwords.
 #[inline(always)]
 fn doubles_to_pair(env: &mut Env, source: u128) -> u64 {
-    let low = to_dword(env, Float64::lane(source, 0));
-    pair(low, to_dword(env, Float64::lane(source, 1)))
+    let low = to_dword(env, get::<Float64>(source, 0));
+    pair(low, to_dword(env, get::<Float64>(source, 1)))
 }
 
 fn doubles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
@@ -175,8 +172,8 @@ fn doubles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -
 /// Two dwords as doubles; always exact.
 #[inline(always)]
 fn pair_to_doubles(env: &mut Env, source: u64) -> u128 {
-    let [low, high] = dwords(source).map(|n| float::from_integer::<Float64>(env, n));
-    low.in_lane(0) | high.in_lane(1)
+    let integers = dwords(source);
+    build(|n| float::from_integer::<Float64>(env, integers[n]))
 }
 
 fn dwords_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
@@ -193,10 +190,9 @@ fn singles_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     let source = narrow_source::<U, P>(core, op)?;
     let mut env = core.sse_env();
     let result = each::<U>(|lane| {
-        (0..2).fold(0, |result, n| {
-            let single = Float32::lane(source, 2 * lane + n);
-            let value: Float64 = float::convert(&mut env, single);
-            result | value.in_lane(n)
+        build(|n| {
+            let single: Float32 = get(source, 2 * lane + n);
+            float::convert::<_, Float64>(&mut env, single)
         })
     });
     core.settle_sse(&env)?;
@@ -210,7 +206,7 @@ fn doubles_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     let mut env = core.sse_env();
     let result = narrow_result::<U>(|lane| {
         let [low, high] = [0, 1].map(|n| {
-            let value: Float32 = float::convert(&mut env, Float64::lane(source[lane], n));
+            let value: Float32 = float::convert(&mut env, get::<Float64>(source[lane], n));
             value.0
         });
         pair(low, high)
@@ -237,9 +233,9 @@ fn halves_to_singles<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
         ..core.sse_env()
     };
     let result = each::<U>(|lane| {
-        (0..4).fold(0, |result, n| {
-            let half = Float16((source >> (16 * (4 * lane + n))) as u16).unpack(&env);
-            result | convert::<Float32>(&mut env, half).in_lane(n)
+        build(|n| {
+            let half = get::<Float16>(source, 4 * lane + n).unpack(&env);
+            convert::<Float32>(&mut env, half)
         })
     });
     core.settle_sse(&env)?;
@@ -260,7 +256,7 @@ fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     }
     let [result, _] = narrow_result::<U>(|lane| {
         (0..4).fold(0, |result, n| {
-            let single = Float32::lane(source[lane], n).unpack(&env);
+            let single = get::<Float32>(source[lane], n).unpack(&env);
             let half: Float16 = convert_checked(&mut env, single);
             result | u64::from(half.0) << (16 * n)
         })
@@ -286,8 +282,8 @@ fn singles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.check_mmx()?;
     let source = u128::from(P::low::<u64>(core, op)?);
     let mut env = integer_env::<R>(core);
-    let low = to_dword(&mut env, Float32::lane(source, 0));
-    let result = pair(low, to_dword(&mut env, Float32::lane(source, 1)));
+    let low = to_dword(&mut env, get::<Float32>(source, 0));
+    let result = pair(low, to_dword(&mut env, get::<Float32>(source, 1)));
     set_mmx(core, op, &env, result)
 }
 
@@ -303,8 +299,7 @@ fn doubles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn set_mmx(core: &mut Core<'_>, op: &Op, env: &Env, value: u64) -> Exec {
     core.settle_sse(env)?;
-    core.cpu.fpu.enter_mmx();
-    core.cpu.fpu.set_mmx(op.dst, value);
+    Mmx::set(core, op, [value.into(), 0]);
     Ok(())
 }
 
@@ -314,7 +309,7 @@ fn set_singles(core: &mut Core<'_>, op: &Op, source: u64) -> Exec {
     let mut env = core.sse_env();
     let [low, high] = dwords(source).map(|n| float::from_integer::<Float32>(&mut env, n));
     core.settle_sse(&env)?;
-    set_low::<Sse, Float64>(core, op, Float64(pair(low.0, high.0)));
+    set_low::<Sse, u64>(core, op, pair(low.0, high.0));
     Ok(())
 }
 
@@ -345,7 +340,7 @@ fn mmx_to_doubles(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// Scalar to integer, for the width of the general register.
-fn integer_handler<R: Rule, N: Number>(i: &Instruction) -> Handler {
+fn integer_handler<R: Rule, N: Ieee>(i: &Instruction) -> Handler {
     match i.op_register(0).size() {
         8 => by_form!(i, scalar_to_integer, R, N, u64),
         _ => by_form!(i, scalar_to_integer, R, N, u32),
@@ -353,7 +348,7 @@ fn integer_handler<R: Rule, N: Number>(i: &Instruction) -> Handler {
 }
 
 /// Integer to scalar, for the width of the source.
-fn from_integer_handler<N: Number>(i: &Instruction) -> Handler {
+fn from_integer_handler<N: Ieee>(i: &Instruction) -> Handler {
     let bytes = match has_memory(i) {
         true => i.memory_size().size(),
         false => i.op_register(i.op_count() - 1).size(),

@@ -6,60 +6,7 @@ use crate::cpu::fpu::soft::arith::denormal_stops;
 use crate::cpu::fpu::soft::compare::{compare, compare_quiet};
 use crate::cpu::fpu::soft::integral::round_quiet;
 use crate::cpu::fpu::soft::{Env, Format, Rounding, Unpacked, exception};
-use crate::cpu::fpu::soft::{Float32, Float64};
 use std::cmp::Ordering;
-
-/// A number that a lane of an XMM register holds.
-pub trait Number: Format {
-    /// Its size in bits.
-    const BITS: usize;
-    /// From the low bits.
-    fn cut(bits: u64) -> Self;
-    /// Zero-extended.
-    fn bits(self) -> u64;
-
-    /// Lane `n` of a register.
-    #[must_use]
-    #[inline(always)]
-    fn lane(vector: u128, n: usize) -> Self {
-        Self::cut((vector >> (n * Self::BITS)) as u64)
-    }
-
-    /// A register with this number in lane `n` and zeros elsewhere.
-    #[must_use]
-    #[inline(always)]
-    fn in_lane(self, n: usize) -> u128 {
-        u128::from(self.bits()) << (n * Self::BITS)
-    }
-}
-
-impl Number for Float32 {
-    const BITS: usize = 32;
-
-    #[inline(always)]
-    fn cut(bits: u64) -> Self {
-        Self(bits as u32)
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.0.into()
-    }
-}
-
-impl Number for Float64 {
-    const BITS: usize = 64;
-
-    #[inline(always)]
-    fn cut(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    #[inline(always)]
-    fn bits(self) -> u64 {
-        self.0
-    }
-}
 
 /// MINSS and its kin: the second operand unless the first is less.
 #[inline]
@@ -166,7 +113,7 @@ pub fn convert<A: Format, F: Format>(env: &mut Env, a: A) -> F {
         return crate::cpu::fpu::soft::arith::convert(env, a);
     }
     if denormal_stops(env, a.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     crate::cpu::fpu::soft::arith::convert(env, a)
 }

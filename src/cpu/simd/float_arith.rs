@@ -3,13 +3,14 @@
 
 use super::approximate;
 use super::binary::each;
-use super::float::{self, Number};
+use super::float;
 use super::float_fast::{Fast, is_right, is_right_with_zeros, is_suitable};
+use super::lanes::{Lane, build, get, horizontal, map, map2};
 use super::operand::{Place, Unit, Vector, by_form, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fpu::eflags;
-use crate::cpu::fpu::soft::compare::{Relation, compare, compare_quiet};
-use crate::cpu::fpu::soft::{Env, Float32, Float64, Unpacked};
+use crate::cpu::fpu::soft::compare::{Ordered, Relation, Rule, Unordered};
+use crate::cpu::fpu::soft::{Env, Float32, Float64, Format, Ieee};
 use crate::cpu::{Core, Exec, Handler, flags};
 use iced_x86::{EncodingKind, Instruction, Mnemonic as M};
 use std::cmp::Ordering;
@@ -19,7 +20,7 @@ trait Operation {
     /// Only the source counts.
     const IS_UNARY: bool = false;
 
-    fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N;
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N;
 
     /// What the host makes of it, for [`is_right`] to judge.
     fn on_host<N: Fast>(a: N, b: N) -> N;
@@ -31,7 +32,7 @@ macro_rules! operations {
 
         impl Operation for $name {
             #[inline(always)]
-            fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N {
+            fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N {
                 $soft(env, a, b)
             }
 
@@ -56,7 +57,7 @@ struct Sqrt;
 
 impl Operation for Min {
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N {
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N {
         float::min(env, a, b)
     }
 
@@ -71,7 +72,7 @@ impl Operation for Min {
 
 impl Operation for Max {
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, a: N, b: N) -> N {
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N {
         float::max(env, a, b)
     }
 
@@ -88,7 +89,7 @@ impl Operation for Sqrt {
     const IS_UNARY: bool = true;
 
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, _: N, b: N) -> N {
+    fn apply<N: Ieee>(env: &mut Env, _: N, b: N) -> N {
         float::sqrt(env, b)
     }
 
@@ -98,15 +99,6 @@ impl Operation for Sqrt {
     }
 }
 
-/// Number `n` of the result is `f` of numbers `n`.
-#[inline(always)]
-fn map<N: Number>(a: u128, b: u128, mut f: impl FnMut(N, N) -> N) -> u128 {
-    let numbers = 0..128 / N::BITS;
-    numbers.fold(0, |result, n| {
-        result | f(N::lane(a, n), N::lane(b, n)).in_lane(n)
-    })
-}
-
 #[inline(always)]
 fn packed<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
@@ -114,7 +106,7 @@ fn packed<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op
     let a = U::first(core, op);
     let mut right = is_suitable(core.cpu.sse.mxcsr);
     let result = each::<U>(|lane| {
-        map::<N>(a[lane], b[lane], |a, b| {
+        map2::<N, N>(a[lane], b[lane], |a, b| {
             let result = O::on_host(a, b);
             right &= is_right(if O::IS_UNARY { b } else { a }, b, result);
             result
@@ -134,7 +126,7 @@ fn packed_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b
     let suitable = is_suitable(core.cpu.sse.mxcsr);
     let a = U::first(core, op);
     finish_packed::<U>(core, op, |env, lane| {
-        map::<N>(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
+        map2::<N, N>(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
     })
 }
 
@@ -174,7 +166,7 @@ fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> u128
 fn scalar<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
-    let a = N::lane(U::first(core, op)[0], 0);
+    let a = get::<N>(U::first(core, op)[0], 0);
     let result = O::on_host(a, b);
     let first = if O::IS_UNARY { b } else { a };
     if !is_suitable(core.cpu.sse.mxcsr) || !is_right(first, b, result) {
@@ -189,7 +181,7 @@ fn scalar<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op
 #[inline(never)]
 fn scalar_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b: N) -> Exec {
     let suitable = is_suitable(core.cpu.sse.mxcsr);
-    let a = N::lane(U::first(core, op)[0], 0);
+    let a = get::<N>(U::first(core, op)[0], 0);
     let mut env = core.sse_env();
     let value = apply::<O, N>(&mut env, suitable, a, b);
     core.settle_sse(&env)?;
@@ -199,7 +191,7 @@ fn scalar_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b
 
 /// An operation with an immediate byte.
 trait Controlled {
-    fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N;
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N, control: u8) -> N;
 }
 
 /// CMPxx: all ones where the predicate in imm8[2:0] holds.
@@ -211,14 +203,14 @@ struct Round;
 
 impl Controlled for Compare {
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N {
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N, control: u8) -> N {
         CompareWide::apply(env, a, b, control & 7)
     }
 }
 
 impl Controlled for CompareWide {
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, a: N, b: N, control: u8) -> N {
+    fn apply<N: Ieee>(env: &mut Env, a: N, b: N, control: u8) -> N {
         N::cut(if float::holds(env, control, a, b) {
             u64::MAX
         } else {
@@ -229,12 +221,12 @@ impl Controlled for CompareWide {
 
 impl Controlled for Round {
     #[inline(always)]
-    fn apply<N: Number>(env: &mut Env, _: N, b: N, control: u8) -> N {
+    fn apply<N: Ieee>(env: &mut Env, _: N, b: N, control: u8) -> N {
         float::round(env, b, control)
     }
 }
 
-fn packed_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
+fn packed_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
     core: &mut Core<'_>,
     op: &Op,
 ) -> Exec {
@@ -242,19 +234,19 @@ fn packed_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
     finish_packed::<U>(core, op, |env, lane| {
-        map::<N>(a[lane], b[lane], |a, b| {
+        map2::<N, N>(a[lane], b[lane], |a, b| {
             O::apply(env, a, b, op.immediate as u8)
         })
     })
 }
 
-fn scalar_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
+fn scalar_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
     core: &mut Core<'_>,
     op: &Op,
 ) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
-    let a = N::lane(U::first(core, op)[0], 0);
+    let a = get::<N>(U::first(core, op)[0], 0);
     let mut env = core.sse_env();
     let value = O::apply(&mut env, a, b, op.immediate as u8);
     core.settle_sse(&env)?;
@@ -264,7 +256,7 @@ fn scalar_controlled<O: Controlled, N: Number, U: Unit, P: Place>(
 
 /// An operation whose lanes meet in other ways.
 trait Crossed {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128;
+    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128;
 }
 
 /// ADDSUBxx: odd lanes added, even ones subtracted.
@@ -275,9 +267,9 @@ struct HorizontalAdd;
 struct HorizontalSub;
 
 impl Crossed for AddSub {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
+    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
         let mut odd = true;
-        map::<N>(a, b, |a, b| {
+        map2::<N, N>(a, b, |a, b| {
             odd = !odd;
             if odd {
                 float::add(env, a, b)
@@ -288,32 +280,19 @@ impl Crossed for AddSub {
     }
 }
 
-#[inline(always)]
-fn neighbours<N: Number>(a: u128, b: u128, mut f: impl FnMut(N, N) -> N) -> u128 {
-    let half = 64 / N::BITS;
-    (0..2 * half).fold(0, |result, n| {
-        let (from, at) = if n < half {
-            (a, 2 * n)
-        } else {
-            (b, 2 * (n - half))
-        };
-        result | f(N::lane(from, at), N::lane(from, at + 1)).in_lane(n)
-    })
-}
-
 impl Crossed for HorizontalAdd {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
-        neighbours::<N>(a, b, |x, y| float::add(env, x, y))
+    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
+        horizontal::<N>(a, b, 16, |x, y| float::add(env, x, y))
     }
 }
 
 impl Crossed for HorizontalSub {
-    fn apply<N: Number>(env: &mut Env, a: u128, b: u128) -> u128 {
-        neighbours::<N>(a, b, |x, y| float::sub(env, x, y))
+    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
+        horizontal::<N>(a, b, 16, |x, y| float::sub(env, x, y))
     }
 }
 
-fn crossed<O: Crossed, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn crossed<O: Crossed, N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
@@ -322,22 +301,21 @@ fn crossed<O: Crossed, N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &O
 
 /// Each number with the one `distance` places away.
 #[inline(always)]
-fn with_other<N: Number>(a: u128, distance: usize, mut f: impl FnMut(N, N) -> N) -> u128 {
-    let mut sum = |n: usize| f(N::lane(a, n), N::lane(a, n ^ distance)).in_lane(n);
-    (0..128 / N::BITS).fold(0, |all, n| all | sum(n))
+fn with_other<N: Ieee>(a: u128, distance: usize, mut f: impl FnMut(N, N) -> N) -> u128 {
+    build(|n| f(get(a, n), get(a, n ^ distance)))
 }
 
 /// DPxx: products of the numbers in bits 7:4, added pairwise, into the numbers in bits 3:0. Each
 /// step is an operation of its own: where one faults, the next does not begin. All lanes add, each
 /// from where it stands, as Intel's processors do: with several NaNs it shows which comes first.
-fn dot_product<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn dot_product<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
     let control = op.immediate as u8;
     let mut terms = step::<U>(core, |env, lane| {
         let mut chosen = control >> 3;
-        map::<N>(a[lane], b[lane], |a, b| {
+        map2::<N, N>(a[lane], b[lane], |a, b| {
             chosen >>= 1;
             if chosen & 1 != 0 {
                 float::mul(env, a, b)
@@ -351,15 +329,17 @@ fn dot_product<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Ex
             with_other::<N>(terms[lane], 1, |own, other| float::add(env, other, own))
         })?;
     }
-    let distance = 64 / N::BITS;
+    let distance = 8 / N::BYTES;
     terms = step::<U>(core, |env, lane| {
         with_other::<N>(terms[lane], distance, |own, other| {
             float::add(env, own, other)
         })
     })?;
     let result = each::<U>(|lane| {
-        let into = (0..128 / N::BITS).filter(|n| control >> n & 1 != 0);
-        into.fold(0, |result, n| result | N::lane(terms[lane], n).in_lane(n))
+        build(|n| match control >> n & 1 {
+            0 => N::zero(false),
+            _ => get::<N>(terms[lane], n),
+        })
     });
     U::set(core, op, result);
     Ok(())
@@ -388,7 +368,7 @@ impl Approximation for ReciprocalSqrt {
 fn approximate_packed<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
-    let result = each::<U>(|n| map::<Float32>(b[n], b[n], |b, _| O::apply(b)));
+    let result = each::<U>(|n| map(b[n], O::apply));
     U::set(core, op, result);
     Ok(())
 }
@@ -401,31 +381,10 @@ fn approximate_scalar<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, 
 }
 
 /// COMISx and UCOMISx.
-trait Rule {
-    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation;
-}
-
-struct Ordered;
-struct Unordered;
-
-impl Rule for Ordered {
-    #[inline(always)]
-    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation {
-        compare(env, a, b)
-    }
-}
-
-impl Rule for Unordered {
-    #[inline(always)]
-    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation {
-        compare_quiet(env, a, b)
-    }
-}
-
 fn compare_scalar<R: Rule, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
-    let a = N::lane(core.cpu.sse.get(op.dst), 0);
+    let a = get::<N>(core.cpu.sse.get(op.dst), 0);
     let relation = match a.is_ordinary() && b.is_ordinary() {
         true => N::host_compare(a, b),
         false => relate_any::<R, N>(core, a, b)?,
@@ -439,7 +398,7 @@ fn compare_scalar<R: Rule, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: 
 /// What is left of [`compare_scalar`].
 #[cold]
 #[inline(never)]
-fn relate_any<R: Rule, N: Number>(core: &mut Core<'_>, a: N, b: N) -> Exec<Relation> {
+fn relate_any<R: Rule, N: Ieee>(core: &mut Core<'_>, a: N, b: N) -> Exec<Relation> {
     let mut env = core.sse_env();
     let (a, b) = (a.unpack(&env), b.unpack(&env));
     let relation = R::relate(&mut env, a, b);

@@ -5,9 +5,8 @@
 //! operands and result are zero or well inside the normal range, the host's result is the guest's
 //! and no flag changes. Everything else goes through [`crate::cpu::fpu::soft`].
 
-use super::float::Number;
 use crate::cpu::fpu::soft::compare::Relation;
-use crate::cpu::fpu::soft::{Float32, Float64};
+use crate::cpu::fpu::soft::{Float32, Float64, Format, Ieee};
 
 /// RC, PM and PE of MXCSR, and their values where this file may be used.
 const RELEVANT: u32 = 0x6000 | 0x1000 | 0x20;
@@ -20,10 +19,7 @@ pub(super) fn is_suitable(mxcsr: u32) -> bool {
 }
 
 /// A number that the host computes with.
-pub(super) trait Fast: Number {
-    /// The bits of the fraction field.
-    const FRACTION: usize = Self::BITS - 1 - Self::TOP.count_ones() as usize;
-
+pub(super) trait Fast: Ieee {
     /// `a + b`.
     fn host_add(a: Self, b: Self) -> Self;
     /// `a - b`.

@@ -1,14 +1,14 @@
 //! FMA: `a * b + c` with one rounding, on packed and scalar numbers.
 //! Intel SDM volume 1, section 14.5; volume 2, VFMADD132PD and following.
 
-use iced_x86::{Instruction, Mnemonic as M};
+use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic as M};
 
 use super::binary::each;
-use super::float::Number;
+use super::lanes::{build, get, replace};
 use super::operand::{Place, Unit, by_form};
 use crate::cpu::decode::Op;
 use crate::cpu::fpu::soft::arith::mul_add;
-use crate::cpu::fpu::soft::{Env, Float32, Float64};
+use crate::cpu::fpu::soft::{Env, Float32, Float64, Format, Ieee};
 use crate::cpu::{Core, Exec, Handler};
 
 /// Which operands are multiplied; the digits of the mnemonic.
@@ -82,24 +82,23 @@ impl Order {
 }
 
 /// Number `n` of a vector.
-fn compute<N: Number>(env: &mut Env, signs: Signs, n: usize, [a, b, c]: [N; 3]) -> N {
+fn compute<N: Ieee>(env: &mut Env, signs: Signs, n: usize, [a, b, c]: [N; 3]) -> N {
     let [a, b, c] = [a, b, c].map(|x| x.unpack(env));
     let a = if signs.product { a.negated() } else { a };
     let c = if signs.addend[n & 1] { c.negated() } else { c };
     mul_add(env, a, b, c)
 }
 
-fn packed<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn packed<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let third = P::vector::<U>(core, op)?;
     let [first, second] = [op.dst, op.extra].map(|n| U::register(core, n));
     let (order, signs) = plan(op.code().mnemonic());
     let mut env = core.sse_env();
     let result = each::<U>(|lane| {
-        (0..128 / N::BITS).fold(0, |result, n| {
-            let [x, y, z] = [first, second, third].map(|vector| N::lane(vector[lane], n));
-            let operands = order.arrange(x, y, z);
-            result | compute(&mut env, signs, n, operands).in_lane(n)
+        build(|n| {
+            let [x, y, z] = [first, second, third].map(|vector| get::<N>(vector[lane], n));
+            compute(&mut env, signs, n, order.arrange(x, y, z))
         })
     });
     core.settle_sse(&env)?;
@@ -108,84 +107,31 @@ fn packed<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// The numbers above the low one are those of the destination.
-fn scalar<N: Number, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
     let third: N = P::number(core, op)?;
     let destination = core.cpu.sse.get(op.dst);
-    let second = N::lane(core.cpu.sse.get(op.extra), 0);
+    let second = get::<N>(core.cpu.sse.get(op.extra), 0);
     let (order, signs) = plan(op.code().mnemonic());
-    let operands = order.arrange(N::lane(destination, 0), second, third);
+    let operands = order.arrange(get::<N>(destination, 0), second, third);
     let mut env = core.sse_env();
     let value = compute(&mut env, signs, 0, operands);
     core.settle_sse(&env)?;
-    let merged = destination >> N::BITS << N::BITS | value.in_lane(0);
-    U::set(core, op, [merged, 0]);
+    U::set(core, op, [replace(destination, value, 0), 0]);
     Ok(())
 }
 
 /// The handlers of this file.
 pub(super) fn handler(i: &Instruction) -> Option<Handler> {
-    Some(match i.mnemonic() {
-        M::Vfmadd132ps
-        | M::Vfmadd213ps
-        | M::Vfmadd231ps
-        | M::Vfmsub132ps
-        | M::Vfmsub213ps
-        | M::Vfmsub231ps
-        | M::Vfnmadd132ps
-        | M::Vfnmadd213ps
-        | M::Vfnmadd231ps
-        | M::Vfnmsub132ps
-        | M::Vfnmsub213ps
-        | M::Vfnmsub231ps
-        | M::Vfmaddsub132ps
-        | M::Vfmaddsub213ps
-        | M::Vfmaddsub231ps
-        | M::Vfmsubadd132ps
-        | M::Vfmsubadd213ps
-        | M::Vfmsubadd231ps => by_form!(i, packed, Float32),
-        M::Vfmadd132pd
-        | M::Vfmadd213pd
-        | M::Vfmadd231pd
-        | M::Vfmsub132pd
-        | M::Vfmsub213pd
-        | M::Vfmsub231pd
-        | M::Vfnmadd132pd
-        | M::Vfnmadd213pd
-        | M::Vfnmadd231pd
-        | M::Vfnmsub132pd
-        | M::Vfnmsub213pd
-        | M::Vfnmsub231pd
-        | M::Vfmaddsub132pd
-        | M::Vfmaddsub213pd
-        | M::Vfmaddsub231pd
-        | M::Vfmsubadd132pd
-        | M::Vfmsubadd213pd
-        | M::Vfmsubadd231pd => by_form!(i, packed, Float64),
-        M::Vfmadd132ss
-        | M::Vfmadd213ss
-        | M::Vfmadd231ss
-        | M::Vfmsub132ss
-        | M::Vfmsub213ss
-        | M::Vfmsub231ss
-        | M::Vfnmadd132ss
-        | M::Vfnmadd213ss
-        | M::Vfnmadd231ss
-        | M::Vfnmsub132ss
-        | M::Vfnmsub213ss
-        | M::Vfnmsub231ss => by_form!(i, scalar, Float32),
-        M::Vfmadd132sd
-        | M::Vfmadd213sd
-        | M::Vfmadd231sd
-        | M::Vfmsub132sd
-        | M::Vfmsub213sd
-        | M::Vfmsub231sd
-        | M::Vfnmadd132sd
-        | M::Vfnmadd213sd
-        | M::Vfnmadd231sd
-        | M::Vfnmsub132sd
-        | M::Vfnmsub213sd
-        | M::Vfnmsub231sd => by_form!(i, scalar, Float64),
-        _ => return None,
+    if !i.cpuid_features().contains(&CpuidFeature::FMA) {
+        return None;
+    }
+    Some(match i.memory_size() {
+        MemorySize::Float32 => by_form!(i, scalar, Float32),
+        MemorySize::Float64 => by_form!(i, scalar, Float64),
+        MemorySize::Packed128_Float32 | MemorySize::Packed256_Float32 => {
+            by_form!(i, packed, Float32)
+        }
+        _ => by_form!(i, packed, Float64),
     })
 }

@@ -3,25 +3,9 @@
 
 use iced_x86::{Instruction, Mnemonic};
 
-use super::binary::{Binary, binary};
-use super::lanes::{Lane, build, get, map, map2};
+use super::binary::{Binary, binary, operations};
+use super::lanes::{Lane, build, get, horizontal, map, map2};
 use crate::cpu::Handler;
-
-/// Declares operations on two vectors of `n` bytes.
-macro_rules! operations {
-    ($($name:ident($a:ident, $b:ident, $n:ident) = $result:expr;)*) => {
-        $(
-            struct $name;
-            impl Binary for $name {
-                #[inline(always)]
-                fn apply($a: u128, $b: u128, $n: usize) -> u128 {
-                    let _ = $n;
-                    $result
-                }
-            }
-        )*
-    };
-}
 
 /// All ones where `holds`.
 #[inline(always)]
@@ -57,24 +41,6 @@ fn sum_of_differences(a: u128, b: u128) -> u128 {
     build(|half| {
         let difference = |k| u64::from(get::<u8>(a, k).abs_diff(get::<u8>(b, k)));
         (8 * half..8 * half + 8).map(difference).sum::<u64>()
-    })
-}
-
-/// The horizontal operations: neighbours of `a`, then neighbours of `b`.
-#[inline(always)]
-fn horizontal<L: Lane>(a: u128, b: u128, bytes: usize, f: impl Fn(L, L) -> L) -> u128 {
-    let lanes = bytes / L::BYTES;
-    build(|n| {
-        let (from, k) = if n < lanes / 2 {
-            (a, n)
-        } else {
-            (b, n - lanes / 2)
-        };
-        if n < lanes {
-            f(get(from, 2 * k), get(from, 2 * k + 1))
-        } else {
-            L::default()
-        }
     })
 }
 
@@ -164,9 +130,9 @@ operations! {
     AndNot(a, b, n) = !a & b;
     Or(a, b, n) = a | b;
     Xor(a, b, n) = a ^ b;
-    Pabsb(a, b, n) = { let _ = a; map(b, |x: i8| x.unsigned_abs()) };
-    Pabsw(a, b, n) = { let _ = a; map(b, |x: i16| x.unsigned_abs()) };
-    Pabsd(a, b, n) = { let _ = a; map(b, |x: i32| x.unsigned_abs()) };
+    Pabsb(a, b, n) = map(b, |x: i8| x.unsigned_abs());
+    Pabsw(a, b, n) = map(b, |x: i16| x.unsigned_abs());
+    Pabsd(a, b, n) = map(b, |x: i32| x.unsigned_abs());
     Psignb(a, b, n) = map2(a, b, sign!(i8));
     Psignw(a, b, n) = map2(a, b, sign!(i16));
     Psignd(a, b, n) = map2(a, b, sign!(i32));
@@ -176,7 +142,7 @@ operations! {
     Phsubw(a, b, n) = horizontal(a, b, n, u16::wrapping_sub);
     Phsubd(a, b, n) = horizontal(a, b, n, u32::wrapping_sub);
     Phsubsw(a, b, n) = horizontal(a, b, n, |x, y| saturating_i16(x, y, true));
-    Phminposuw(a, b, n) = { let _ = a; minimum_position(b) };
+    Phminposuw(a, b, n) = minimum_position(b);
 }
 
 /// The handlers of this file.

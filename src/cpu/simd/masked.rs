@@ -3,7 +3,7 @@
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 
-use super::lanes::{Lane, get, put};
+use super::lanes::{Lane, across, replace};
 use super::operand::{Unit, Vector, by_unit};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
@@ -11,26 +11,18 @@ use crate::cpu::mmu::Access;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 
-/// Number `n` of a vector.
-#[inline(always)]
-fn number<L: Lane>(vector: Vector, n: usize) -> L {
-    let a_lane = 16 / L::BYTES;
-    get(vector[(n / a_lane) & 1], n % a_lane)
-}
-
 /// The vector with `value` as number `n`.
 #[inline(always)]
-fn replace<W: Width + Lane>(vector: &mut Vector, n: usize, value: W) {
-    let a_lane = 16 / <W as Lane>::BYTES;
-    let lane = &mut vector[(n / a_lane) & 1];
-    let hole = put(W::truncate(u64::MAX), n % a_lane);
-    *lane = *lane & !hole | put(value, n % a_lane);
+fn set<L: Lane>(vector: &mut Vector, n: usize, value: L) {
+    let half = 16 / L::BYTES;
+    let lane = &mut vector[(n / half) & 1];
+    *lane = replace(*lane, value, n % half);
 }
 
 /// Whether the sign of number `n` of a mask is set.
 #[inline(always)]
 fn is_chosen<L: Lane>(mask: Vector, n: usize) -> bool {
-    number::<L>(mask, n).bits() >> (8 * L::BYTES - 1) & 1 != 0
+    across::<L>(mask, n).bits() >> (8 * L::BYTES - 1) & 1 != 0
 }
 
 /// The numbers of width `W` in a register.
@@ -59,7 +51,7 @@ fn load_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(mask, n)) {
         let offset = offset_of::<W>(core, op, start, n);
         let value: W = load_anywhere(core, op, offset)?;
-        replace(&mut result, n, value);
+        set(&mut result, n, value);
     }
     U::set(core, op, result);
     Ok(())
@@ -83,7 +75,7 @@ fn store_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec 
         )?;
     }
     for n in chosen() {
-        let value: W = number(source, n);
+        let value: W = across(source, n);
         let offset = offset_of::<W>(core, op, start, n);
         let linear = core.linear(Access::Write, op.segment(), offset, <W as Width>::BYTES)?;
         core.write_linear(core.cpu.mode.user, linear, op.segment(), value)?;
@@ -102,12 +94,12 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
     let numbers = count::<W, U>().min(count::<I, U>());
     let mut mask = [0; 2];
     for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(signs, n)) {
-        replace(&mut mask, n, W::truncate(u64::MAX));
+        set(&mut mask, n, W::truncate(u64::MAX));
     }
     let mut outcome = Ok(());
     for n in 0..numbers {
         if is_chosen::<W>(mask, n) {
-            let index = number::<I>(indices, n).sign_extend();
+            let index = across::<I>(indices, n).sign_extend();
             let base = core.cpu.regs.get(op.base);
             let scaled = index.wrapping_mul(u64::from(op.scale));
             let offset = base
@@ -116,7 +108,7 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
             let offset = offset & core.cpu.regs.get(op.address_mask);
             match load_anywhere::<W>(core, op, offset) {
                 Ok(value) => {
-                    replace(&mut result, n, value);
+                    set(&mut result, n, value);
                     // Each number is written as a vector, also where the next one faults.
                     result[1] = if U::LANES == 1 { 0 } else { result[1] };
                 }
@@ -126,7 +118,7 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
                 }
             }
         }
-        replace(&mut mask, n, W::truncate(0));
+        set(&mut mask, n, W::truncate(0));
     }
     // What lies above the result is cleared.
     let bytes = numbers * <W as Lane>::BYTES;

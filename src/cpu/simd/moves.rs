@@ -4,12 +4,10 @@
 use crate::cpu::exec::run;
 use iced_x86::{Code, Instruction, Mnemonic as M, OpKind};
 
-use super::float::Number;
 use super::lanes::{Lane, get};
-use super::operand::{Place, Unit, by_form, by_unit, set_low};
+use super::operand::{Mmx, Place, Unit, by_form, by_unit, set_low};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::GP;
-use crate::cpu::fpu::soft::{Float32, Float64};
 use crate::cpu::mmu::Access;
 use crate::cpu::regs::RDI;
 use crate::cpu::simd::MXCSR_MASK;
@@ -72,14 +70,17 @@ fn load_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 #[inline(always)]
 fn store_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    core.store(op, W::truncate(core.cpu.sse.get(op.src) as u64))
+    let value = U::register(core, op.src)[0] as u64;
+    core.store(op, W::truncate(value))?;
+    U::note_use(core);
+    Ok(())
 }
 
 /// MOVSS and MOVSD between registers.
-fn merge<N: Number, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn merge<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let value = N::lane(core.cpu.sse.get(op.src), 0);
-    set_low::<U, N>(core, op, value);
+    let value: L = get(core.cpu.sse.get(op.src), 0);
+    set_low::<U, L>(core, op, value);
     Ok(())
 }
 
@@ -154,47 +155,9 @@ fn from_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn to_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let value = core.cpu.sse.get(op.src) as u64;
+    U::note_use(core);
+    let value = U::register(core, op.src)[0] as u64;
     core.cpu.regs.write(op.dst, W::truncate(value));
-    Ok(())
-}
-
-fn mmx_from_general<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    let value: W = core.cpu.regs.read(op.src);
-    core.cpu.fpu.enter_mmx();
-    core.cpu.fpu.set_mmx(op.dst, value.zero_extend());
-    Ok(())
-}
-
-fn mmx_to_general<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    core.cpu.fpu.enter_mmx();
-    let value = core.cpu.fpu.mmx(op.src);
-    core.cpu.regs.write(op.dst, W::truncate(value));
-    Ok(())
-}
-
-fn mmx_load<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    let value = core.load::<W>(op)?.zero_extend();
-    core.cpu.fpu.enter_mmx();
-    core.cpu.fpu.set_mmx(op.dst, value);
-    Ok(())
-}
-
-fn mmx_store<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    core.store(op, W::truncate(core.cpu.fpu.mmx(op.src)))?;
-    core.cpu.fpu.enter_mmx();
-    Ok(())
-}
-
-fn mmx_move(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    core.cpu.fpu.enter_mmx();
-    let value = core.cpu.fpu.mmx(op.src);
-    core.cpu.fpu.set_mmx(op.dst, value);
     Ok(())
 }
 
@@ -202,8 +165,7 @@ fn movdq2q(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
     let value = core.cpu.sse.get(op.src) as u64;
-    core.cpu.fpu.enter_mmx();
-    core.cpu.fpu.set_mmx(op.dst, value);
+    Mmx::set(core, op, [value.into(), 0]);
     Ok(())
 }
 
@@ -230,17 +192,10 @@ fn signs<L: Lane>(vector: u128, lanes: usize) -> u64 {
 
 fn sign_mask<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let lanes = 16 / L::BYTES;
+    U::note_use(core);
+    let lanes = U::BYTES / L::BYTES;
     let [low, high] = U::register(core, op.src).map(|lane| signs::<L>(lane, lanes));
     core.cpu.regs.set(op.dst, low | high << lanes);
-    Ok(())
-}
-
-fn mmx_sign_mask(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    core.cpu.fpu.enter_mmx();
-    let mask = signs::<u8>(u128::from(core.cpu.fpu.mmx(op.src)), 8);
-    core.cpu.regs.set(op.dst, mask);
     Ok(())
 }
 
@@ -262,18 +217,12 @@ fn store_masked(core: &mut Core<'_>, op: &Op, value: u128, mask: u128, bytes: u6
     Ok(())
 }
 
-fn maskmovdqu<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn maskmov<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
+    U::note_use(core);
     // The first operand is the implied address: the registers are the second and third.
-    let (value, mask) = (core.cpu.sse.get(op.src), core.cpu.sse.get(op.extra));
-    store_masked(core, op, value, mask, 16)
-}
-
-fn maskmovq(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    let (value, mask) = (core.cpu.fpu.mmx(op.src), core.cpu.fpu.mmx(op.extra));
-    core.cpu.fpu.enter_mmx();
-    store_masked(core, op, u128::from(value), u128::from(mask), 8)
+    let [value, mask] = [op.src, op.extra].map(|n| U::register(core, n)[0]);
+    store_masked(core, op, value, mask, U::BYTES as u64)
 }
 
 /// PTEST, and by the signs of lanes alone VTESTPS and VTESTPD. ZF: no common bit; CF: the source
@@ -360,10 +309,10 @@ fn whole(i: &Instruction, load: Handler, store: Handler) -> Handler {
 fn scalar_handler(i: &Instruction) -> Option<Handler> {
     let memory = (0..2).find(|&n| n < i.op_count() && i.op_kind(n) == OpKind::Memory);
     Some(match (i.mnemonic(), memory) {
-        (M::Movss | M::Vmovss, None) => by_unit!(i, merge, Float32),
+        (M::Movss | M::Vmovss, None) => by_unit!(i, merge, u32),
         (M::Movss | M::Vmovss, Some(0)) => by_unit!(i, store_scalar, u32),
         (M::Movss | M::Vmovss, _) => by_unit!(i, load_scalar, u32),
-        (M::Movsd | M::Vmovsd, None) => by_unit!(i, merge, Float64),
+        (M::Movsd | M::Vmovsd, None) => by_unit!(i, merge, u64),
         (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(0)) => by_unit!(i, store_scalar, u64),
         (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(_)) => by_unit!(i, load_scalar, u64),
         (M::Movd | M::Vmovd, Some(0)) => by_unit!(i, store_scalar, u32),
@@ -382,33 +331,33 @@ fn scalar_handler(i: &Instruction) -> Option<Handler> {
 fn mmx_handler(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
         Code::Movd_mm_rm32 => match instruction.op_kind(1) {
-            OpKind::Register => run!(mmx_from_general::<u32>),
-            _ => run!(mmx_load::<u32>),
+            OpKind::Register => run!(from_general::<u32, Mmx>),
+            _ => run!(load_scalar::<u32, Mmx>),
         },
         Code::Movq_mm_rm64 => match instruction.op_kind(1) {
-            OpKind::Register => run!(mmx_from_general::<u64>),
-            _ => run!(mmx_load::<u64>),
+            OpKind::Register => run!(from_general::<u64, Mmx>),
+            _ => run!(load_scalar::<u64, Mmx>),
         },
         Code::Movd_rm32_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(mmx_to_general::<u32>),
-            _ => run!(mmx_store::<u32>),
+            OpKind::Register => run!(to_general::<u32, Mmx>),
+            _ => run!(store_scalar::<u32, Mmx>),
         },
         Code::Movq_rm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(mmx_to_general::<u64>),
-            _ => run!(mmx_store::<u64>),
+            OpKind::Register => run!(to_general::<u64, Mmx>),
+            _ => run!(store_scalar::<u64, Mmx>),
         },
         Code::Movq_mm_mmm64 => match instruction.op_kind(1) {
-            OpKind::Register => run!(mmx_move),
-            _ => run!(mmx_load::<u64>),
+            OpKind::Register => run!(move_register::<Mmx>),
+            _ => run!(load_scalar::<u64, Mmx>),
         },
         Code::Movq_mmm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(mmx_move),
-            _ => run!(mmx_store::<u64>),
+            OpKind::Register => run!(move_register::<Mmx>),
+            _ => run!(store_scalar::<u64, Mmx>),
         },
-        Code::Movntq_m64_mm => run!(mmx_store::<u64>),
+        Code::Movntq_m64_mm => run!(store_scalar::<u64, Mmx>),
         Code::Movdq2q_mm_xmm => run!(movdq2q),
         Code::Movq2dq_xmm_mm => run!(movq2dq),
-        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => run!(mmx_sign_mask),
+        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => run!(sign_mask::<u8, Mmx>),
         Code::Emms => run!(emms),
         _ => return None,
     })
@@ -457,8 +406,8 @@ fn other_handler(i: &Instruction) -> Option<Handler> {
         M::Movmskps | M::Vmovmskps => by_unit!(i, sign_mask, u32),
         M::Movmskpd | M::Vmovmskpd => by_unit!(i, sign_mask, u64),
         M::Pmovmskb | M::Vpmovmskb => by_unit!(i, sign_mask, u8),
-        M::Maskmovdqu | M::Vmaskmovdqu => by_unit!(i, maskmovdqu),
-        M::Maskmovq => run!(maskmovq),
+        M::Maskmovdqu | M::Vmaskmovdqu => by_unit!(i, maskmov),
+        M::Maskmovq => run!(maskmov::<Mmx>),
         M::Ptest | M::Vptest => by_form!(i, test, All),
         M::Vtestps => by_form!(i, test, SignsOfSingles),
         M::Vtestpd => by_form!(i, test, SignsOfDoubles),

@@ -6,9 +6,10 @@
 //! first source of its own, accepts memory at any alignment, and clears what lies above its
 //! width.
 
-use super::float::Number;
+use super::lanes::{Lane, replace};
 use crate::cpu::decode::Op;
 use crate::cpu::fault::{GP, MF, NM, UD};
+use crate::cpu::fpu::soft::Ieee;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, cr0, cr4};
 
@@ -110,6 +111,9 @@ pub(crate) trait Unit {
     const LANES: usize = 1;
     /// Checks that the unit may be used.
     fn enter(core: &mut Core<'_>) -> Exec;
+    /// Notes that the unit is used by an instruction that does not write one of its registers.
+    #[inline(always)]
+    fn note_use(_: &mut Core<'_>) {}
     /// Register `n`.
     fn register(core: &Core<'_>, n: u8) -> Vector;
     /// The memory operand, as a source.
@@ -139,6 +143,11 @@ impl Unit for Mmx {
     #[inline(always)]
     fn enter(core: &mut Core<'_>) -> Exec {
         core.check_mmx()
+    }
+
+    #[inline(always)]
+    fn note_use(core: &mut Core<'_>) {
+        core.cpu.fpu.enter_mmx();
     }
 
     #[inline(always)]
@@ -300,8 +309,8 @@ pub(crate) trait Place {
 
     /// One number.
     #[inline(always)]
-    fn number<N: Number>(core: &mut Core<'_>, op: &Op) -> Exec<N> {
-        Ok(N::cut(if N::BITS == 32 {
+    fn number<N: Ieee>(core: &mut Core<'_>, op: &Op) -> Exec<N> {
+        Ok(N::from_bits(if N::BITS == 32 {
             Self::low::<u32>(core, op)?.into()
         } else {
             Self::low::<u64>(core, op)?
@@ -353,10 +362,9 @@ impl Place for Memory {
 
 /// The destination becomes the first source with `value` in place of its low number.
 #[inline(always)]
-pub(super) fn set_low<U: Unit, N: Number>(core: &mut Core<'_>, op: &Op, value: N) {
+pub(super) fn set_low<U: Unit, L: Lane>(core: &mut Core<'_>, op: &Op, value: L) {
     let first = U::first(core, op)[0];
-    let merged = first >> N::BITS << N::BITS | value.in_lane(0);
-    U::set(core, op, [merged, 0]);
+    U::set(core, op, [replace(first, value, 0), 0]);
 }
 
 /// What the tables ask of an instruction.

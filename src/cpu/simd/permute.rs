@@ -5,11 +5,11 @@
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
 use super::binary::{Binary, Immediate, binary, each, with_immediate};
-use super::lanes::{Lane, build, get};
-use super::operand::{Place, Unit, Vector, by_form, has_memory};
+use super::lanes::{Lane, across, build, get};
+use super::operand::{Avx256, Memory, Place, Register, Unit, by_form, has_memory};
+use super::shuffle::Pshufd;
 use crate::cpu::decode::Op;
 use crate::cpu::exec::run;
-use crate::cpu::simd::operand::{Avx256, Memory, Register};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 
@@ -65,13 +65,6 @@ fn permute_lanes<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// Number `n` of a YMM register.
-#[inline(always)]
-fn across<L: Lane>(vector: Vector, n: usize) -> L {
-    let a_lane = 16 / L::BYTES;
-    get(vector[(n / a_lane) & 1], n % a_lane)
-}
-
 /// VPERMQ and VPERMPD: four quadwords, chosen by two bits of the immediate each.
 fn permute_quadwords<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_avx()?;
@@ -93,15 +86,8 @@ fn permute_doublewords<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-/// VPERMILPS and VPERMILPD by an immediate: numbers of a lane, chosen by the immediate.
-struct SinglesByImmediate;
+/// VPERMILPD by an immediate: numbers of a lane, chosen by the immediate. VPERMILPS is PSHUFD.
 struct DoublesByImmediate;
-
-impl Immediate for SinglesByImmediate {
-    fn apply(_: u128, b: u128, immediate: u8, _: usize) -> u128 {
-        build(|n| get::<u32>(b, usize::from(immediate >> (2 * n) & 3)))
-    }
-}
 
 impl Immediate for DoublesByImmediate {
     const BITS_A_LANE: usize = 2;
@@ -160,7 +146,7 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Vperm2f128 | M::Vperm2i128 => by_place!(permute_lanes),
         M::Vpermq | M::Vpermpd => by_place!(permute_quadwords),
         M::Vpermd | M::Vpermps => by_place!(permute_doublewords),
-        M::Vpermilps if by_immediate => return with_immediate::<SinglesByImmediate>(i),
+        M::Vpermilps if by_immediate => return with_immediate::<Pshufd>(i),
         M::Vpermilpd if by_immediate => return with_immediate::<DoublesByImmediate>(i),
         M::Vpermilps => return binary::<SinglesByVector>(i),
         M::Vpermilpd => return binary::<DoublesByVector>(i),

@@ -4,8 +4,8 @@
 use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic};
 
-use super::binary::{Binary, Immediate, binary, each, from_half, with_immediate};
-use super::lanes::{Lane, build, get, put};
+use super::binary::{Binary, Immediate, binary, each, from_half, operations, with_immediate};
+use super::lanes::{Lane, build, get, map, replace};
 use crate::cpu::decode::Op;
 use crate::cpu::simd::operand::{Mmx, Place, Registers, Unit};
 use crate::cpu::simd::operand::{by_form, by_unit, has_memory, registers};
@@ -32,12 +32,6 @@ fn pack<L: Lane, R: Lane>(a: u128, b: u128, bytes: usize, f: impl Fn(L) -> R) ->
     })
 }
 
-/// Widens the low lanes.
-#[inline(always)]
-fn widen<L: Lane, R: Lane>(b: u128, f: impl Fn(L) -> R) -> u128 {
-    build(|n| f(get(b, n)))
-}
-
 #[inline(always)]
 fn pshufb(a: u128, b: u128, bytes: usize) -> u128 {
     build(|n| {
@@ -47,21 +41,6 @@ fn pshufb(a: u128, b: u128, bytes: usize) -> u128 {
         }
         get(a, usize::from(index) % bytes)
     })
-}
-
-macro_rules! operations {
-    ($($name:ident($a:ident, $b:ident, $n:ident) = $result:expr;)*) => {
-        $(
-            struct $name;
-            impl Binary for $name {
-                #[inline(always)]
-                fn apply($a: u128, $b: u128, $n: usize) -> u128 {
-                    let _ = ($a, $n);
-                    $result
-                }
-            }
-        )*
-    };
 }
 
 operations! {
@@ -78,18 +57,18 @@ operations! {
     Packuswb(a, b, n) = pack(a, b, n, |x: i16| x.clamp(0, 0xff) as u8);
     Packusdw(a, b, n) = pack(a, b, n, |x: i32| x.clamp(0, 0xffff) as u16);
     Pshufb(a, b, n) = pshufb(a, b, n);
-    Pmovsxbw(a, b, n) = widen(b, |x: i8| i16::from(x));
-    Pmovsxbd(a, b, n) = widen(b, |x: i8| i32::from(x));
-    Pmovsxbq(a, b, n) = widen(b, |x: i8| i64::from(x));
-    Pmovsxwd(a, b, n) = widen(b, |x: i16| i32::from(x));
-    Pmovsxwq(a, b, n) = widen(b, |x: i16| i64::from(x));
-    Pmovsxdq(a, b, n) = widen(b, |x: i32| i64::from(x));
-    Pmovzxbw(a, b, n) = widen(b, |x: u8| u16::from(x));
-    Pmovzxbd(a, b, n) = widen(b, |x: u8| u32::from(x));
-    Pmovzxbq(a, b, n) = widen(b, |x: u8| u64::from(x));
-    Pmovzxwd(a, b, n) = widen(b, |x: u16| u32::from(x));
-    Pmovzxwq(a, b, n) = widen(b, |x: u16| u64::from(x));
-    Pmovzxdq(a, b, n) = widen(b, |x: u32| u64::from(x));
+    Pmovsxbw(a, b, n) = map(b, |x: i8| i16::from(x));
+    Pmovsxbd(a, b, n) = map(b, |x: i8| i32::from(x));
+    Pmovsxbq(a, b, n) = map(b, |x: i8| i64::from(x));
+    Pmovsxwd(a, b, n) = map(b, |x: i16| i32::from(x));
+    Pmovsxwq(a, b, n) = map(b, |x: i16| i64::from(x));
+    Pmovsxdq(a, b, n) = map(b, |x: i32| i64::from(x));
+    Pmovzxbw(a, b, n) = map(b, |x: u8| u16::from(x));
+    Pmovzxbd(a, b, n) = map(b, |x: u8| u32::from(x));
+    Pmovzxbq(a, b, n) = map(b, |x: u8| u64::from(x));
+    Pmovzxwd(a, b, n) = map(b, |x: u16| u32::from(x));
+    Pmovzxwq(a, b, n) = map(b, |x: u16| u64::from(x));
+    Pmovzxdq(a, b, n) = map(b, |x: u32| u64::from(x));
     Movshdup(a, b, n) = build(|k| get::<u32>(b, k | 1));
     Movsldup(a, b, n) = build(|k| get::<u32>(b, k & 2));
     Movddup(a, b, n) = build(|_| get::<u64>(b, 0));
@@ -131,7 +110,8 @@ fn insertps(a: u128, b: u128, immediate: u8) -> u128 {
 macro_rules! immediates {
     ($($name:ident$([$bits:expr])?($a:ident, $b:ident, $i:ident) = $result:expr;)*) => {
         $(
-            struct $name;
+            pub(super) struct $name;
+
             impl Immediate for $name {
                 $(const BITS_A_LANE: usize = $bits;)?
 
@@ -187,8 +167,7 @@ fn insert<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     };
     let lane = op.immediate as usize % (U::BYTES / <W as Lane>::BYTES);
     let a = U::first(core, op)[0];
-    let hole = put(W::truncate(u64::MAX), lane);
-    U::set(core, op, [a & !hole | put(value, lane), 0]);
+    U::set(core, op, [replace(a, value, lane), 0]);
     Ok(())
 }
 
@@ -205,22 +184,13 @@ fn insertps_memory<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// PEXTRB to PEXTRQ and EXTRACTPS: a lane, zero-extended, to a register or memory.
 fn extract<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     U::enter(core)?;
-    let lane = op.immediate as usize % (16 / <W as Lane>::BYTES);
-    let value: W = get(core.cpu.sse.get(op.src), lane);
+    U::note_use(core);
+    let lane = op.immediate as usize % (U::BYTES / <W as Lane>::BYTES);
+    let value: W = get(U::register(core, op.src)[0], lane);
     if op.has_memory() {
         return core.store(op, value);
     }
     core.cpu.regs.set(op.dst, value.zero_extend());
-    Ok(())
-}
-
-/// PEXTRW from an MMX register.
-fn extract_mmx(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.check_mmx()?;
-    core.cpu.fpu.enter_mmx();
-    let vector = u128::from(core.cpu.fpu.mmx(op.src));
-    let value: u16 = get(vector, op.immediate as usize & 3);
-    core.cpu.regs.set(op.dst, u64::from(value));
     Ok(())
 }
 
@@ -236,7 +206,7 @@ fn insert_handler(i: &Instruction) -> Option<Handler> {
         M::Pinsrd | M::Vpinsrd => by_unit!(i, insert, u32),
         M::Pinsrq | M::Vpinsrq => by_unit!(i, insert, u64),
         M::Pextrb | M::Vpextrb => by_unit!(i, extract, u8),
-        M::Pextrw if mmx => run!(extract_mmx),
+        M::Pextrw if mmx => run!(extract::<u16, Mmx>),
         M::Pextrw | M::Vpextrw => by_unit!(i, extract, u16),
         M::Pextrd | M::Extractps | M::Vpextrd | M::Vextractps => by_unit!(i, extract, u32),
         M::Pextrq | M::Vpextrq => by_unit!(i, extract, u64),
@@ -262,35 +232,19 @@ fn unpack_low<O: Binary>(instruction: &Instruction) -> Option<Handler> {
 
 /// PMOVSX and PMOVZX: `W` is what a lane of the result widens.
 fn widening<O: Binary, W: Width>(instruction: &Instruction) -> Option<Handler> {
-    fn register<O: Binary, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
-        U::enter(core)?;
-        let b = core.cpu.sse.get(op.src);
-        U::set(
-            core,
-            op,
-            each::<U>(|n| O::apply(0, b >> (n as u32 * W::BITS), 16)),
-        );
-        Ok(())
-    }
-    fn memory<O: Binary, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+    fn widen<O: Binary, W: Width, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
         U::enter(core)?;
         let b = match U::LANES as u32 * W::BITS {
-            16 => u128::from(core.load::<u16>(op)?),
-            32 => u128::from(core.load::<u32>(op)?),
-            64 => u128::from(core.load::<u64>(op)?),
-            _ => core.load_unaligned(op)?,
+            16 => P::low::<u16>(core, op)?.into(),
+            32 => P::low::<u32>(core, op)?.into(),
+            64 => P::low::<u64>(core, op)?.into(),
+            _ => P::lane(core, op)?,
         };
-        U::set(
-            core,
-            op,
-            each::<U>(|n| O::apply(0, b >> (n as u32 * W::BITS), 16)),
-        );
+        let lane = |n| O::apply(0, b >> (n as u32 * W::BITS), 16);
+        U::set(core, op, each::<U>(lane));
         Ok(())
     }
-    Some(match has_memory(instruction) {
-        true => by_unit!(instruction, memory, O, W),
-        false => by_unit!(instruction, register, O, W),
-    })
+    Some(by_form!(instruction, widen, O, W))
 }
 
 /// The handlers of this file.

@@ -67,7 +67,7 @@ pub fn arctan(env: &mut Env, y: Unpacked, x: Unpacked) -> Float80 {
         return nan;
     }
     if denormal_stops(env, y.denormal | x.denormal) {
-        return Float80::INDEFINITE;
+        return Float80::indefinite();
     }
     let sign = y.sign;
     match (y.class, x.class) {

@@ -30,7 +30,7 @@ pub(crate) fn nan_result<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -
 #[inline(never)]
 pub(crate) fn invalid<F: Format>(env: &mut Env) -> F {
     env.raise(exception::INVALID);
-    F::INDEFINITE
+    F::indefinite()
 }
 
 /// Raises DE for denormal operands. Whether the instruction stops there, DE being unmasked.
@@ -45,9 +45,9 @@ pub(crate) fn denormal_stops(env: &mut Env, denormal: bool) -> bool {
 pub fn add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     if a.is_finite() && b.is_finite() {
         if denormal_stops(env, a.denormal | b.denormal) {
-            return F::INDEFINITE;
+            return F::indefinite();
         }
-        return add_finite(env, &a, &b);
+        return add_exact(env, exact(&a), exact(&b));
     }
     add_special(env, a, b)
 }
@@ -56,11 +56,6 @@ pub fn add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
 #[inline(always)]
 pub fn sub<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
     add(env, a, b.negated())
-}
-
-#[inline(always)]
-fn add_finite<F: Format>(env: &mut Env, a: &Unpacked, b: &Unpacked) -> F {
-    add_exact(env, exact(a), exact(b))
 }
 
 /// The sum of two numbers of which neither is zero, rounded once. No bit is lost that could
@@ -104,7 +99,7 @@ fn add_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         return invalid(env);
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     match (a.class, b.class) {
         (Class::Infinity, _) => F::infinity(a.sign),
@@ -133,7 +128,7 @@ pub fn mul<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         return mul_special(env, a, b);
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     round(env, product(&a, &b))
 }
@@ -161,7 +156,7 @@ fn mul_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         return invalid(env);
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     if infinite {
         F::infinity(a.sign ^ b.sign)
@@ -186,7 +181,7 @@ pub fn mul_add<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked, c: Unpacked) 
         return invalid(env);
     }
     if denormal_stops(env, a.denormal | b.denormal | c.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     match (zero, c.is_zero()) {
         _ if infinite => F::infinity(sign),
@@ -206,7 +201,7 @@ pub fn div<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         return div_special(env, a, b);
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     // The quotient of the shifted dividend always has exactly 64 bits.
     let below = a.sig < b.sig;
@@ -256,7 +251,7 @@ fn div_special<F: Format>(env: &mut Env, a: Unpacked, b: Unpacked) -> F {
         _ => {}
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     if a.is_infinite() || b.is_zero() {
         F::infinity(sign)
@@ -277,7 +272,7 @@ pub fn sqrt<F: Format>(env: &mut Env, a: Unpacked) -> F {
         return invalid(env);
     }
     if denormal_stops(env, a.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     if a.is_infinite() {
         return F::infinity(false);
@@ -329,7 +324,7 @@ pub fn convert<F: Format>(env: &mut Env, a: Unpacked) -> F {
 #[inline(always)]
 pub fn convert_checked<F: Format>(env: &mut Env, a: Unpacked) -> F {
     if denormal_stops(env, a.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     convert(env, a)
 }

@@ -9,6 +9,31 @@ use std::cmp::Ordering;
 /// How two numbers relate; `None` is unordered.
 pub type Relation = Option<Ordering>;
 
+/// Which NaNs raise IE.
+pub(crate) trait Rule {
+    /// Compares.
+    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation;
+}
+
+/// All of them: FCOM, COMISS.
+pub(crate) struct Ordered;
+/// Only signaling ones: FUCOM, UCOMISS.
+pub(crate) struct Unordered;
+
+impl Rule for Ordered {
+    #[inline(always)]
+    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation {
+        compare(env, a, b)
+    }
+}
+
+impl Rule for Unordered {
+    #[inline(always)]
+    fn relate(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation {
+        compare_quiet(env, a, b)
+    }
+}
+
 /// Compares; any NaN raises IE (FCOM, COMISS, CMPLTSS).
 #[inline]
 pub fn compare(env: &mut Env, a: Unpacked, b: Unpacked) -> Relation {

@@ -45,7 +45,7 @@ pub fn power_minus_one(env: &mut Env, a: Unpacked) -> Float80 {
         _ => {}
     }
     if denormal_stops(env, a.denormal) {
-        return Float80::INDEFINITE;
+        return Float80::indefinite();
     }
     if a.exp >= 0 {
         env.raise(exception::PRECISION);
@@ -97,7 +97,7 @@ pub fn y_log2(env: &mut Env, y: Unpacked, x: Unpacked) -> Float80 {
         return Float80::infinity(!y.sign);
     }
     if denormal_stops(env, y.denormal | x.denormal) {
-        return Float80::INDEFINITE;
+        return Float80::indefinite();
     }
     // The sign of the logarithm.
     let below_one = x.is_zero() || (x.is_finite() && x.exp < 0);
@@ -132,7 +132,7 @@ pub fn y_log2_plus_one(env: &mut Env, y: Unpacked, x: Unpacked) -> Float80 {
         return invalid(env);
     }
     if denormal_stops(env, y.denormal | x.denormal) {
-        return Float80::INDEFINITE;
+        return Float80::indefinite();
     }
     let sign = x.sign ^ y.sign;
     if x.is_infinite() || y.is_infinite() {

@@ -16,8 +16,6 @@ pub trait Format: Copy {
     const TOP: i32;
     /// What the exponent is moved by when an unmasked overflow or underflow delivers a result.
     const WRAP: i32;
-    /// The default NaN ("real indefinite").
-    const INDEFINITE: Self;
     /// Whether it is the x87's own.
     const IS_X87: bool = false;
 
@@ -49,6 +47,13 @@ pub trait Format: Copy {
         Self::assemble(sign, Self::TOP, INTEGER)
     }
 
+    /// The default NaN ("real indefinite").
+    #[must_use]
+    #[inline(always)]
+    fn indefinite() -> Self {
+        Self::assemble(true, Self::TOP, INTEGER | QUIET)
+    }
+
     /// A NaN made quiet; a payload too long for the format loses its low bits.
     #[must_use]
     fn quiet(nan: &Unpacked) -> Self {
@@ -77,6 +82,55 @@ pub struct Float80 {
     pub significand: u64,
 }
 
+/// A binary interchange format of IEEE 754: sign, exponent field and fraction field, with the integer
+/// bit implied.
+pub trait Ieee: Copy {
+    /// Its size in bits.
+    const BITS: u32;
+    /// Bits of the fraction field.
+    const FRACTION: u32;
+
+    /// From the low bits.
+    fn from_bits(bits: u64) -> Self;
+
+    /// Zero-extended.
+    fn bits(self) -> u64;
+}
+
+macro_rules! ieee {
+    ($($number:ident($bits:ty), $fraction:literal;)*) => {$(
+        impl Ieee for $number {
+            const BITS: u32 = <$bits>::BITS;
+            const FRACTION: u32 = $fraction;
+
+            #[inline(always)]
+            fn from_bits(bits: u64) -> Self {
+                Self(bits as $bits)
+            }
+
+            #[inline(always)]
+            fn bits(self) -> u64 {
+                self.0.into()
+            }
+        }
+    )*};
+}
+
+ieee! {
+    Float16(u16), 10;
+    Float32(u32), 23;
+    Float64(u64), 52;
+}
+
+/// Sign, exponent field, and fraction field left-aligned below the integer bit.
+#[inline(always)]
+fn fields<F: Ieee + Format>(number: F) -> (bool, i32, u64) {
+    let bits = number.bits();
+    let exponent = (bits >> F::FRACTION) as i32 & F::TOP;
+    let fraction = bits << (64 - F::FRACTION) >> 1;
+    (bits >> (F::BITS - 1) != 0, exponent, fraction)
+}
+
 /// A number of exponent field `exponent` and significand `sig` (left-aligned, with its integer
 /// bit), if that makes it a normal one.
 #[inline(always)]
@@ -85,152 +139,47 @@ fn normal<F: Format>(sign: bool, exponent: i32, sig: u64) -> Option<Unpacked> {
     is_normal.then(|| Unpacked::normal(sign, exponent - F::BIAS, sig))
 }
 
-/// Fraction field `fraction` (left-aligned below the integer bit) with exponent field `exponent`.
-#[inline(always)]
-fn unpack_ieee<F: Format>(env: &Env, sign: bool, exponent: i32, fraction: u64) -> Unpacked {
-    if let Some(number) = normal::<F>(sign, exponent, fraction | INTEGER) {
-        return number;
+impl<F: Ieee> Format for F {
+    const BIAS: i32 = Self::TOP >> 1;
+    const TOP: i32 = (1 << (Self::BITS - 1 - Self::FRACTION)) - 1;
+    const WRAP: i32 = 3 << (Self::BITS - 3 - Self::FRACTION);
+
+    #[inline(always)]
+    fn precision(_: &Env) -> u32 {
+        Self::FRACTION + 1
     }
-    if exponent == 0 {
-        if fraction == 0 || env.daz {
-            return Unpacked::special(Class::Zero, sign, 0);
+
+    #[inline(always)]
+    fn normal(self) -> Option<Unpacked> {
+        let (sign, exponent, fraction) = fields(self);
+        normal::<Self>(sign, exponent, fraction | INTEGER)
+    }
+
+    #[inline(always)]
+    fn unpack(self, env: &Env) -> Unpacked {
+        if let Some(number) = self.normal() {
+            return number;
         }
-        return Unpacked::denormal(sign, 1 - F::BIAS, fraction);
-    }
-    let class = match fraction {
-        0 => Class::Infinity,
-        f if f & QUIET != 0 => Class::Quiet,
-        _ => Class::Signaling,
-    };
-    Unpacked::special(class, sign, fraction | INTEGER)
-}
-
-/// Sign, exponent field, and fraction field left-aligned below the integer bit.
-type Fields = (bool, i32, u64);
-
-impl Float16 {
-    #[inline(always)]
-    fn fields(self) -> Fields {
-        let exponent = i32::from(self.0 >> 10 & 0x1f);
-        (self.0 >> 15 != 0, exponent, u64::from(self.0 & 0x3ff) << 53)
-    }
-}
-
-impl Float32 {
-    #[inline(always)]
-    fn fields(self) -> Fields {
-        let exponent = (self.0 >> 23 & 0xff).cast_signed();
-        (self.0 >> 31 != 0, exponent, u64::from(self.0 << 9) << 31)
-    }
-}
-
-impl Float64 {
-    #[inline(always)]
-    fn fields(self) -> Fields {
-        let exponent = (self.0 >> 52 & 0x7ff) as i32;
-        (self.0 >> 63 != 0, exponent, self.0 << 12 >> 1)
-    }
-}
-
-impl Format for Float16 {
-    const BIAS: i32 = 15;
-    const TOP: i32 = 0x1f;
-    const WRAP: i32 = 24;
-    const INDEFINITE: Self = Self(0xfe00);
-
-    #[inline(always)]
-    fn precision(_: &Env) -> u32 {
-        11
-    }
-
-    #[inline(always)]
-    fn unpack(self, env: &Env) -> Unpacked {
-        let (sign, exponent, fraction) = self.fields();
-        unpack_ieee::<Self>(env, sign, exponent, fraction)
-    }
-
-    #[inline(always)]
-    fn normal(self) -> Option<Unpacked> {
-        let (sign, exponent, fraction) = self.fields();
-        normal::<Self>(sign, exponent, fraction | INTEGER)
+        let (sign, exponent, fraction) = fields(self);
+        let class = match (exponent, fraction) {
+            (0, f) if f == 0 || env.daz => return Unpacked::special(Class::Zero, sign, 0),
+            (0, _) => return Unpacked::denormal(sign, 1 - Self::BIAS, fraction),
+            (_, 0) => Class::Infinity,
+            _ if fraction & QUIET != 0 => Class::Quiet,
+            _ => Class::Signaling,
+        };
+        Unpacked::special(class, sign, fraction | INTEGER)
     }
 
     #[inline(always)]
     fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
-        let fraction = (sig >> 53) as u16 & 0x3ff;
-        Self(u16::from(sign) << 15 | (exponent as u16) << 10 | fraction)
+        let sign = u64::from(sign) << (Self::BITS - 1);
+        let exponent = u64::from(exponent.cast_unsigned()) << Self::FRACTION;
+        let fraction = sig << 1 >> (64 - Self::FRACTION);
+        Self::from_bits(sign | exponent | fraction)
     }
 
-    #[inline(always)]
-    fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
-        if a.is_nan() { a } else { b }
-    }
-}
-
-impl Format for Float32 {
-    const BIAS: i32 = 127;
-    const TOP: i32 = 0xff;
-    const WRAP: i32 = 192;
-    const INDEFINITE: Self = Self(0xffc0_0000);
-
-    #[inline(always)]
-    fn precision(_: &Env) -> u32 {
-        24
-    }
-
-    #[inline(always)]
-    fn unpack(self, env: &Env) -> Unpacked {
-        let (sign, exponent, fraction) = self.fields();
-        unpack_ieee::<Self>(env, sign, exponent, fraction)
-    }
-
-    #[inline(always)]
-    fn normal(self) -> Option<Unpacked> {
-        let (sign, exponent, fraction) = self.fields();
-        normal::<Self>(sign, exponent, fraction | INTEGER)
-    }
-
-    #[inline(always)]
-    fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
-        let fraction = (sig >> 40) as u32 & 0x7f_ffff;
-        Self(u32::from(sign) << 31 | exponent.cast_unsigned() << 23 | fraction)
-    }
-
-    #[inline(always)]
-    fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
-        if a.is_nan() { a } else { b }
-    }
-}
-
-impl Format for Float64 {
-    const BIAS: i32 = 1023;
-    const TOP: i32 = 0x7ff;
-    const WRAP: i32 = 1536;
-    const INDEFINITE: Self = Self(0xfff8_0000_0000_0000);
-
-    #[inline(always)]
-    fn precision(_: &Env) -> u32 {
-        53
-    }
-
-    #[inline(always)]
-    fn unpack(self, env: &Env) -> Unpacked {
-        let (sign, exponent, fraction) = self.fields();
-        unpack_ieee::<Self>(env, sign, exponent, fraction)
-    }
-
-    #[inline(always)]
-    fn normal(self) -> Option<Unpacked> {
-        let (sign, exponent, fraction) = self.fields();
-        normal::<Self>(sign, exponent, fraction | INTEGER)
-    }
-
-    #[inline(always)]
-    fn assemble(sign: bool, exponent: i32, sig: u64) -> Self {
-        let fraction = sig << 1 >> 12;
-        Self(u64::from(sign) << 63 | u64::from(exponent.cast_unsigned()) << 52 | fraction)
-    }
-
+    /// The first operand that is one.
     #[inline(always)]
     fn choose_nan<'a>(a: &'a Unpacked, b: &'a Unpacked) -> &'a Unpacked {
         if a.is_nan() { a } else { b }
@@ -299,7 +248,6 @@ impl Format for Float80 {
     const IS_X87: bool = true;
     const TOP: i32 = 0x7fff;
     const WRAP: i32 = 24576;
-    const INDEFINITE: Self = Self::new(0xffff, 0xc000_0000_0000_0000);
 
     #[inline(always)]
     fn precision(env: &Env) -> u32 {

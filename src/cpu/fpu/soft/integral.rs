@@ -13,16 +13,16 @@ struct Integral {
     up: bool,
 }
 
+const NO_INTEGER: Integral = Integral {
+    value: None,
+    inexact: false,
+    up: false,
+};
+
 #[inline]
 fn integral(rounding: Rounding, a: &Unpacked) -> Integral {
     let (whole, fraction) = match 63 - a.exp {
-        ..=-1 => {
-            return Integral {
-                value: None,
-                inexact: false,
-                up: false,
-            };
-        }
+        ..=-1 => return NO_INTEGER,
         0 => (a.sig, 0),
         shift @ 1..=63 => (a.sig >> shift, a.sig << (64 - shift)),
         64 => (0, a.sig),
@@ -45,11 +45,7 @@ pub fn to_integer(env: &mut Env, a: Unpacked, bits: u32) -> i64 {
     let magnitude = match a.class {
         Class::Zero => return 0,
         Class::Finite => integral(env.rounding, &a),
-        _ => Integral {
-            value: None,
-            inexact: false,
-            up: false,
-        },
+        _ => NO_INTEGER,
     };
     match magnitude.value {
         Some(value) if value < limit || (value == limit && a.sign) => {
@@ -70,11 +66,7 @@ pub(crate) fn to_magnitude(env: &mut Env, a: &Unpacked, limit: u64) -> Option<u6
     let magnitude = match a.class {
         Class::Zero => return Some(0),
         Class::Finite => integral(env.rounding, a),
-        _ => Integral {
-            value: None,
-            inexact: false,
-            up: false,
-        },
+        _ => NO_INTEGER,
     };
     match magnitude.value {
         Some(value) if value <= limit => {
@@ -93,7 +85,7 @@ pub(crate) fn to_magnitude(env: &mut Env, a: &Unpacked, limit: u64) -> Option<u6
 #[inline]
 pub fn round_integral<F: Format>(env: &mut Env, a: Unpacked) -> F {
     if a.is_finite() && denormal_stops(env, a.denormal) {
-        return F::INDEFINITE;
+        return F::indefinite();
     }
     round_quiet(env, a)
 }

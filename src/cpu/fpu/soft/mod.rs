@@ -28,5 +28,5 @@ pub mod unpacked;
 mod wide;
 
 pub use env::{Env, Rounding, exception};
-pub use format::{Float16, Float32, Float64, Float80, Format};
+pub use format::{Float16, Float32, Float64, Float80, Format, Ieee};
 pub use unpacked::{Class, Unpacked};

@@ -55,7 +55,7 @@ pub fn remainder(env: &mut Env, a: Unpacked, b: Unpacked, rule: Quotient) -> Rem
         return Remainder::without_quotient(invalid(env));
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return Remainder::without_quotient(Float80::INDEFINITE);
+        return Remainder::without_quotient(Float80::indefinite());
     }
     if a.is_zero() {
         return Remainder::complete(Float80::zero(a.sign), 0);

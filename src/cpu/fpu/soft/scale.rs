@@ -5,7 +5,7 @@ use super::arith::{denormal_stops, exact, from_integer, invalid, nan_result};
 use super::env::{Env, Rounding, exception};
 use super::format::{Float80, Format};
 use super::integral::to_integer;
-use super::round::{Exact, round_to};
+use super::round::round_to;
 use super::unpacked::{Class, Unpacked};
 
 /// `a * 2^trunc(b)`. Precision control does not take part.
@@ -17,7 +17,7 @@ pub fn scale(env: &mut Env, a: Unpacked, b: Unpacked) -> Float80 {
         return invalid(env);
     }
     if denormal_stops(env, a.denormal | b.denormal) {
-        return Float80::INDEFINITE;
+        return Float80::indefinite();
     }
     match (a.class, b.class) {
         (Class::Infinity, _) => Float80::infinity(a.sign),
@@ -35,15 +35,7 @@ pub fn scale(env: &mut Env, a: Unpacked, b: Unpacked) -> Float80 {
         ),
         _ => {
             let exp = a.exp + truncated(&b);
-            round_to(
-                env,
-                Exact {
-                    sign: a.sign,
-                    exp,
-                    sig: u128::from(a.sig) << 64,
-                },
-                64,
-            )
+            round_to(env, exact(&Unpacked { exp, ..a }), 64)
         }
     }
 }
@@ -67,7 +59,7 @@ pub fn extract(env: &mut Env, a: Unpacked) -> (Float80, Float80) {
         return (nan, nan);
     }
     if denormal_stops(env, a.denormal) {
-        return (Float80::INDEFINITE, Float80::INDEFINITE);
+        return (Float80::indefinite(), Float80::indefinite());
     }
     match a.class {
         Class::Zero => {

@@ -119,7 +119,7 @@ fn special(env: &mut Env, a: &Unpacked, at_zero: Float80) -> Option<Float80> {
     if a.is_zero() {
         return Some(at_zero);
     }
-    denormal_stops(env, a.denormal).then_some(Float80::INDEFINITE)
+    denormal_stops(env, a.denormal).then_some(Float80::indefinite())
 }
 
 const ONE: Float80 = Float80::new(0x3fff, 1 << 63);
