@@ -243,9 +243,10 @@ impl Bench {
         set_segments(&mut self.cpu, program, &mut random);
         for n in 0..16 {
             self.cpu.regs.set(n, random.register());
-            self.cpu
-                .sse
-                .set_ymm(n, [random.next().into(), random.next().into()]);
+            self.cpu.sse.set_ymm(
+                n,
+                std::array::from_fn(|_| u128::from(random.next()).to_le_bytes()),
+            );
         }
         if !random.one_in(8) {
             let top = STACK_TOP - 0x400 + random.below(0x200);

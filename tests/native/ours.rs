@@ -187,8 +187,8 @@ impl Machine {
         cpu.flags.set_bits(registers.flags as u32);
         load_x87(&mut cpu.fpu, registers);
         cpu.sse.mxcsr = registers.mxcsr();
-        cpu.sse.xmm = from_fn(|n| u128::from_le_bytes(registers.lane(n, 0)));
-        cpu.sse.ymm_high = from_fn(|n| u128::from_le_bytes(registers.lane(n, 1)));
+        cpu.sse.xmm = from_fn(|n| registers.lane(n, 0));
+        cpu.sse.ymm_high = from_fn(|n| registers.lane(n, 1));
     }
 
     fn save(&self, registers: &mut Registers) {
@@ -210,8 +210,8 @@ impl Machine {
             registers.set_st(i, (value.sign_exponent, value.significand));
         }
         for n in 0..16 {
-            registers.set_lane(n, 0, cpu.sse.xmm[n].to_le_bytes());
-            registers.set_lane(n, 1, cpu.sse.ymm_high[n].to_le_bytes());
+            registers.set_lane(n, 0, cpu.sse.xmm[n]);
+            registers.set_lane(n, 1, cpu.sse.ymm_high[n]);
         }
     }
 

@@ -237,7 +237,10 @@ fn floating_point(cpu: &Cpu, out: &mut String) -> std::fmt::Result {
 
 /// The YMM registers once the guest has enabled AVX, before that the XMM registers.
 fn vectors(cpu: &Cpu, out: &mut String) -> std::fmt::Result {
-    let quadwords = |lane: u128| ((lane >> 64) as u64, lane as u64);
+    let quadwords = |half| {
+        let half = u128::from_le_bytes(half);
+        ((half >> 64) as u64, half as u64)
+    };
     let count = if cpu.is_64_bit() { 16 } else { 8 };
     for n in 0..count {
         let [low, above] = cpu.sse.ymm(n).map(quadwords);
@@ -279,7 +282,7 @@ mod tests {
     #[test]
     fn ymm_registers_are_shown_once_avx_is_enabled() {
         let mut cpu = Cpu::at_reset();
-        cpu.sse.set_ymm(1, [2, 3 << 64 | 4]);
+        cpu.sse.set_ymm(1, [2, 3 << 64 | 4].map(u128::to_le_bytes));
         let shown = |cpu: &Cpu| {
             let mut text = String::new();
             vectors(cpu, &mut text).unwrap();

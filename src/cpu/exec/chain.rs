@@ -27,6 +27,19 @@ impl Core<'_> {
         }
         self.go_on(rest)
     }
+
+    /// Executes `function`, and goes on with the rest of the block.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::cpu) fn run_fully(
+        &mut self,
+        op: &Op,
+        rest: &[Op],
+        function: fn(&mut Core<'_>, &Op) -> Exec,
+    ) -> Exec {
+        function(self, op)?;
+        self.go_on_unless_ending(rest)
+    }
 }
 
 /// The [`Handler`](super::Handler) of a plain function on an [`Op`].
@@ -63,5 +76,32 @@ macro_rules! instance {
     }};
 }
 
+/// The handler of a function that is generic over the [`Way`](super::quick::Way), without the quick
+/// one.
+macro_rules! one_way {
+    ($function:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::{Fully, run};
+        run!(|core, op| $function::<Fully<'_, '_> $(, $parameter)*>(&mut Fully(core), op))
+    }};
+}
+
+/// The handler of a function that is generic over the [`Way`](super::quick::Way): at first the
+/// quick one, and from the start again if that does not lead there.
+macro_rules! both_ways {
+    ($function:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::{Fully, Quick};
+        use crate::cpu::{Core, Exec, Handler, decode::Op};
+        let handler: Handler = |core: &mut Core<'_>, op: &Op, rest: &[Op]| -> Exec {
+            match $function::<Quick<'_, '_> $(, $parameter)*>(&mut Quick(core), op) {
+                Ok(()) => core.go_on(rest),
+                Err(_) => core.run_fully(op, rest, |core, op| {
+                    $function::<Fully<'_, '_> $(, $parameter)*>(&mut Fully(core), op)
+                }),
+            }
+        };
+        handler
+    }};
+}
+
 pub(super) use instance;
-pub(in crate::cpu) use run;
+pub(in crate::cpu) use {both_ways, one_way, run};

@@ -43,8 +43,9 @@ use super::model::Opcodes;
 use super::{Core, Model};
 
 pub use backend::Backend;
-pub(super) use chain::run;
+pub(super) use chain::{both_ways, one_way, run};
 pub(super) use fuse::pair;
+pub(super) use quick::{Fully, Quick, Way};
 
 /// The function that executes an [`Op`], and then those behind it in its block.
 pub type Handler = fn(&mut Core<'_>, &Op, &[Op]) -> Exec;

@@ -3,12 +3,16 @@
 //! A family reads everything and checks everything before it changes state, so an instruction
 //! that needs more (a walk, a device, a fault, a page with code) is started again on
 //! [`Core`](crate::cpu::Core) itself. What has no memory operand does not miss.
+//!
+//! Families on general registers take the quick way as a [`Backend`]; those on wide operands are
+//! generic over the [`Way`].
 
 use super::backend::{Backend, Condition, FlagRule};
 use crate::cpu::decode::Op;
 use crate::cpu::mmu::QuickPlace;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Raised};
+use std::ops::{Deref, DerefMut};
 
 /// A core on the quick way. Its [`Raised`] says only that this was not quick.
 pub(in crate::cpu) struct Quick<'c, 'm>(pub(in crate::cpu) &'c mut Core<'m>);
@@ -91,5 +95,98 @@ impl Backend for Quick<'_, '_> {
         fn next_ip<W: Width>() -> W;
         fn relative_target<W: Width>(op: &Op) -> W;
         fn branch_to<W: Width>(target: W);
+    }
+}
+
+/// A core, and how it reaches the memory operand: the quick way, or fully.
+pub(in crate::cpu) trait Way<'m>: DerefMut<Target = Core<'m>> {
+    /// Whether an error says only that this was not quick.
+    const IS_QUICK: bool;
+
+    /// Loads the memory operand.
+    fn load<W: Width>(&mut self, op: &Op) -> Exec<W>;
+
+    /// Stores to the memory operand.
+    fn store<W: Width>(&mut self, op: &Op, value: W) -> Exec;
+
+    /// Loads `N` bytes from `offset` of the memory operand's segment, at any alignment.
+    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]>;
+
+    /// The counterpart of [`Way::load_bytes`].
+    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec;
+}
+
+/// A core on the way that leads everywhere.
+pub(in crate::cpu) struct Fully<'c, 'm>(pub(in crate::cpu) &'c mut Core<'m>);
+
+macro_rules! derefs {
+    ($($way:ident),*) => {$(
+        impl<'m> Deref for $way<'_, 'm> {
+            type Target = Core<'m>;
+
+            #[inline(always)]
+            fn deref(&self) -> &Core<'m> {
+                self.0
+            }
+        }
+
+        impl<'m> DerefMut for $way<'_, 'm> {
+            #[inline(always)]
+            fn deref_mut(&mut self) -> &mut Core<'m> {
+                self.0
+            }
+        }
+    )*};
+}
+
+derefs!(Quick, Fully);
+
+impl<'m> Way<'m> for Quick<'_, 'm> {
+    const IS_QUICK: bool = true;
+
+    #[inline(always)]
+    fn load<W: Width>(&mut self, op: &Op) -> Exec<W> {
+        self.0.load_quickly(op).ok_or(Raised)
+    }
+
+    #[inline(always)]
+    fn store<W: Width>(&mut self, op: &Op, value: W) -> Exec {
+        self.0.store_quickly(op, value).then_some(()).ok_or(Raised)
+    }
+
+    #[inline(always)]
+    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]> {
+        let bytes = self.0.load_bytes_quickly(op.segment(), offset);
+        bytes.ok_or(Raised)
+    }
+
+    #[inline(always)]
+    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec {
+        let done = self.0.store_bytes_quickly(op.segment(), offset, bytes);
+        done.then_some(()).ok_or(Raised)
+    }
+}
+
+impl<'m> Way<'m> for Fully<'_, 'm> {
+    const IS_QUICK: bool = false;
+
+    #[inline(always)]
+    fn load<W: Width>(&mut self, op: &Op) -> Exec<W> {
+        self.0.load(op)
+    }
+
+    #[inline(always)]
+    fn store<W: Width>(&mut self, op: &Op, value: W) -> Exec {
+        self.0.store(op, value)
+    }
+
+    #[inline(always)]
+    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]> {
+        self.0.load_bytes(op.segment(), offset)
+    }
+
+    #[inline(always)]
+    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec {
+        self.0.store_bytes(op.segment(), offset, bytes)
     }
 }

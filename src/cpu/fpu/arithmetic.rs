@@ -6,10 +6,10 @@ use super::operand::{Double, Dword, Operand, Register, Single, Value, Word};
 use super::soft::remainder::{Quotient, remainder};
 use super::soft::{Env, Float80, Format, Unpacked, arith, integral, scale};
 use super::state::status;
-use super::unit::StackFault;
+use super::unit::{StackFault, enter, leave_if_quick};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
-use crate::cpu::{Core, Exec, Handler};
+use crate::cpu::exec::{Way, both_ways, run};
+use crate::cpu::{Core, Exec, Handler, Raised};
 use iced_x86::{Code, Instruction, Mnemonic};
 
 /// A two-operand operation.
@@ -39,44 +39,48 @@ operations! {
     DivReversed(env, x, y) = arith::div(env, y, x);
 }
 
-/// ST(`op.dst`) becomes ST(`op.dst`) op source; memory forms leave `op.dst` 0. True: go on.
+/// ST(`op.dst`) becomes ST(`op.dst`) op source; memory forms leave `op.dst` 0. True: go on. The quick
+/// way is that of normal numbers under a plain control word.
 #[inline(always)]
-fn combine<K: Operation, S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
-    core.enter_x87()?;
+fn combine<'m, M: Way<'m>, K: Operation, S: Operand>(core: &mut M, op: &Op) -> Exec<bool> {
+    enter(core)?;
     let y = S::read(core, op)?;
     core.note(op);
     S::note(core, op);
     let fpu = &core.cpu.fpu;
     let Some(y) = y.filter(|_| !fpu.is_empty(op.dst)) else {
+        leave_if_quick(core)?;
         return Ok(core.stack_underflow(op.dst));
     };
     let x = fpu.st(op.dst);
-    let (result, env) = match (fpu.plain_env(), x.normal(), y.normal_number()) {
-        (Some(mut env), Some(x), Some(y)) => (K::apply(&mut env, x, y), env),
-        _ => apply_to_any::<K, _>(fpu.env(), x, y),
-    };
-    let proceed = core.settle(&env);
-    if proceed {
-        core.cpu.fpu.set_st(op.dst, result);
+    if !M::IS_QUICK {
+        let mut env = fpu.env();
+        let result = K::apply(&mut env, x.unpack(&Env::PLAIN), y.number());
+        let proceed = core.settle(&env);
+        if proceed {
+            core.cpu.fpu.set_st(op.dst, result);
+        }
+        return Ok(proceed);
     }
-    Ok(proceed)
+    let (Some(mut env), Some(x), Some(y)) = (fpu.plain_env(), x.normal(), y.normal_number()) else {
+        return Err(Raised);
+    };
+    let result = K::apply(&mut env, x, y);
+    if env.unmasked() != 0 {
+        return Err(Raised);
+    }
+    core.settle(&env);
+    core.cpu.fpu.set_st(op.dst, result);
+    Ok(true)
 }
 
-/// An operation on any operands under any control word, out of the way of the frequent case.
-#[cold]
-#[inline(never)]
-fn apply_to_any<K: Operation, V: Value>(mut env: Env, x: Float80, y: V) -> (Float80, Env) {
-    let result = K::apply(&mut env, x.unpack(&Env::PLAIN), y.number());
-    (result, env)
-}
-
-fn binary<K: Operation, S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
-    combine::<K, S>(core, op)?;
+fn binary<'m, M: Way<'m>, K: Operation, S: Operand>(core: &mut M, op: &Op) -> Exec {
+    combine::<M, K, S>(core, op)?;
     Ok(())
 }
 
-fn binary_pop<K: Operation>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if combine::<K, Register>(core, op)? {
+fn binary_pop<'m, M: Way<'m>, K: Operation>(core: &mut M, op: &Op) -> Exec {
+    if combine::<M, K, Register>(core, op)? {
         core.cpu.fpu.pop();
     }
     Ok(())
@@ -239,13 +243,13 @@ fn fchs(core: &mut Core<'_>, op: &Op) -> Exec {
 fn by_source<K: Operation>(instruction: &Instruction) -> Option<Handler> {
     use iced_x86::MemorySize;
     if instruction.op_count() == 2 {
-        return Some(run!(binary::<K, Register>));
+        return Some(both_ways!(binary, K, Register));
     }
     match instruction.memory_size() {
-        MemorySize::Float32 => Some(run!(binary::<K, Single>)),
-        MemorySize::Float64 => Some(run!(binary::<K, Double>)),
-        MemorySize::Int16 => Some(run!(binary::<K, Word>)),
-        MemorySize::Int32 => Some(run!(binary::<K, Dword>)),
+        MemorySize::Float32 => Some(both_ways!(binary, K, Single)),
+        MemorySize::Float64 => Some(both_ways!(binary, K, Double)),
+        MemorySize::Int16 => Some(both_ways!(binary, K, Word)),
+        MemorySize::Int32 => Some(both_ways!(binary, K, Dword)),
         _ => None,
     }
 }
@@ -262,12 +266,12 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         _ => {}
     }
     let handler: Handler = match instruction.code() {
-        Code::Faddp_sti_st0 => run!(binary_pop::<Add>),
-        Code::Fsubp_sti_st0 => run!(binary_pop::<Sub>),
-        Code::Fsubrp_sti_st0 => run!(binary_pop::<SubReversed>),
-        Code::Fmulp_sti_st0 => run!(binary_pop::<Mul>),
-        Code::Fdivp_sti_st0 => run!(binary_pop::<Div>),
-        Code::Fdivrp_sti_st0 => run!(binary_pop::<DivReversed>),
+        Code::Faddp_sti_st0 => both_ways!(binary_pop, Add),
+        Code::Fsubp_sti_st0 => both_ways!(binary_pop, Sub),
+        Code::Fsubrp_sti_st0 => both_ways!(binary_pop, SubReversed),
+        Code::Fmulp_sti_st0 => both_ways!(binary_pop, Mul),
+        Code::Fdivp_sti_st0 => both_ways!(binary_pop, Div),
+        Code::Fdivrp_sti_st0 => both_ways!(binary_pop, DivReversed),
         Code::Fsqrt => run!(unary::<SquareRoot>),
         Code::Frndint => run!(unary::<Round>),
         Code::Fscale => run!(fscale),

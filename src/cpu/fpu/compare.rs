@@ -5,9 +5,9 @@ use super::operand::{Double, Dword, Next, Operand, Register, Single, Value, Word
 use super::soft::compare::{Ordered, Relation, Rule, Unordered};
 use super::soft::{Class, Env, Float80, Format};
 use super::state::status::{C0, C1, C2, C3, CONDITIONS};
-use super::unit::StackFault;
+use super::unit::{StackFault, enter, leave_if_quick};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
+use crate::cpu::exec::{Way, both_ways, run};
 use crate::cpu::{Core, Exec, Handler, flags};
 use iced_x86::{Code, Instruction, MemorySize, Mnemonic};
 use std::cmp::Ordering;
@@ -57,13 +57,14 @@ pub(crate) fn eflags(relation: Relation) -> u32 {
 
 /// Compares ST(0) with the source. True: go on and pop.
 #[inline(always)]
-fn relate<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
-    core.enter_x87()?;
+fn relate<'m, M: Way<'m>, R: Rule, S: Operand, T: Report>(core: &mut M, op: &Op) -> Exec<bool> {
+    enter(core)?;
     let y = S::read(core, op)?;
     core.note(op);
     S::note(core, op);
     let fpu = &core.cpu.fpu;
     let Some(y) = y.filter(|_| !fpu.is_empty(0)) else {
+        leave_if_quick(core)?;
         let masked = core.stack_fault(StackFault::Underflow);
         T::report(core, None);
         return Ok(masked);
@@ -72,7 +73,10 @@ fn relate<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec<
     let x = fpu.st(0);
     let relation = match (x.normal(), y.normal_number()) {
         (Some(x), Some(y)) => R::relate(&mut env, x, y),
-        _ => relate_any::<R, _>(&mut env, x, y),
+        _ => {
+            leave_if_quick(core)?;
+            relate_any::<R, _>(&mut env, x, y)
+        }
     };
     // The result is there even if an unmasked exception keeps the stack as it is.
     T::report(core, relation);
@@ -86,20 +90,20 @@ fn relate_any<R: Rule, V: Value>(env: &mut Env, x: Float80, y: V) -> Relation {
     R::relate(env, x.unpack(&Env::PLAIN), y.number())
 }
 
-fn once<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec {
-    relate::<R, S, T>(core, op)?;
+fn once<'m, M: Way<'m>, R: Rule, S: Operand, T: Report>(core: &mut M, op: &Op) -> Exec {
+    relate::<M, R, S, T>(core, op)?;
     Ok(())
 }
 
-fn and_pop<R: Rule, S: Operand, T: Report>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if relate::<R, S, T>(core, op)? {
+fn and_pop<'m, M: Way<'m>, R: Rule, S: Operand, T: Report>(core: &mut M, op: &Op) -> Exec {
+    if relate::<M, R, S, T>(core, op)? {
         core.cpu.fpu.pop();
     }
     Ok(())
 }
 
-fn and_pop_both<R: Rule>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if relate::<R, Next, Conditions>(core, op)? {
+fn and_pop_both<'m, M: Way<'m>, R: Rule>(core: &mut M, op: &Op) -> Exec {
+    if relate::<M, R, Next, Conditions>(core, op)? {
         core.cpu.fpu.pop();
         core.cpu.fpu.pop();
     }
@@ -112,7 +116,7 @@ struct Nought;
 impl Operand for Nought {
     type Value = Float80;
 
-    fn read(_: &mut Core<'_>, _: &Op) -> Exec<Option<Float80>> {
+    fn read<'m>(_: &mut impl Way<'m>, _: &Op) -> Exec<Option<Float80>> {
         Ok(Some(Float80::zero(false)))
     }
 
@@ -144,11 +148,13 @@ fn fxam(core: &mut Core<'_>, op: &Op) -> Exec {
 macro_rules! by_source {
     ($instruction:expr, $handler:ident) => {
         match $instruction.memory_size() {
-            _ if $instruction.op_count() == 2 => run!($handler::<Ordered, Register, Conditions>),
-            MemorySize::Float32 => run!($handler::<Ordered, Single, Conditions>),
-            MemorySize::Float64 => run!($handler::<Ordered, Double, Conditions>),
-            MemorySize::Int16 => run!($handler::<Ordered, Word, Conditions>),
-            _ => run!($handler::<Ordered, Dword, Conditions>),
+            _ if $instruction.op_count() == 2 => {
+                both_ways!($handler, Ordered, Register, Conditions)
+            }
+            MemorySize::Float32 => both_ways!($handler, Ordered, Single, Conditions),
+            MemorySize::Float64 => both_ways!($handler, Ordered, Double, Conditions),
+            MemorySize::Int16 => both_ways!($handler, Ordered, Word, Conditions),
+            _ => both_ways!($handler, Ordered, Dword, Conditions),
         }
     };
 }
@@ -161,15 +167,15 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         _ => {}
     }
     let handler: Handler = match instruction.code() {
-        Code::Fcompp => run!(and_pop_both::<Ordered>),
-        Code::Fucom_st0_sti => run!(once::<Unordered, Register, Conditions>),
-        Code::Fucomp_st0_sti => run!(and_pop::<Unordered, Register, Conditions>),
-        Code::Fucompp => run!(and_pop_both::<Unordered>),
-        Code::Fcomi_st0_sti => run!(once::<Ordered, Register, Eflags>),
-        Code::Fcomip_st0_sti => run!(and_pop::<Ordered, Register, Eflags>),
-        Code::Fucomi_st0_sti => run!(once::<Unordered, Register, Eflags>),
-        Code::Fucomip_st0_sti => run!(and_pop::<Unordered, Register, Eflags>),
-        Code::Ftst => run!(once::<Ordered, Nought, Conditions>),
+        Code::Fcompp => both_ways!(and_pop_both, Ordered),
+        Code::Fucom_st0_sti => both_ways!(once, Unordered, Register, Conditions),
+        Code::Fucomp_st0_sti => both_ways!(and_pop, Unordered, Register, Conditions),
+        Code::Fucompp => both_ways!(and_pop_both, Unordered),
+        Code::Fcomi_st0_sti => both_ways!(once, Ordered, Register, Eflags),
+        Code::Fcomip_st0_sti => both_ways!(and_pop, Ordered, Register, Eflags),
+        Code::Fucomi_st0_sti => both_ways!(once, Unordered, Register, Eflags),
+        Code::Fucomip_st0_sti => both_ways!(and_pop, Unordered, Register, Eflags),
+        Code::Ftst => both_ways!(once, Ordered, Nought, Conditions),
         Code::Fxam => run!(fxam),
         _ => return None,
     };

@@ -66,7 +66,7 @@ fn fxsave(core: &mut Core<'_>, op: &Op) -> Exec {
         .chunks_exact_mut(16)
         .zip(core.cpu.sse.xmm)
     {
-        place.copy_from_slice(&xmm.to_le_bytes());
+        place.copy_from_slice(&xmm);
     }
     if core.cpu.cr4 & cr4::OSFXSR == 0 {
         store_prefix::<END_OF_X87>(core, op, offset, &image)
@@ -119,9 +119,7 @@ fn fxrstor(core: &mut Core<'_>, op: &Op) -> Exec {
         let count = if core.cpu.is_64_bit() { 16 } else { 8 };
         let registers = core.cpu.sse.xmm.iter_mut().take(count);
         for (xmm, place) in registers.zip(image[END_OF_X87..].chunks_exact(16)) {
-            let mut bytes = [0; 16];
-            bytes.copy_from_slice(place);
-            *xmm = u128::from_le_bytes(bytes);
+            xmm.copy_from_slice(place);
         }
     }
     core.drive_ferr();

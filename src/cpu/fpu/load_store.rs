@@ -7,22 +7,23 @@ use super::soft::{
     Env, Float32, Float64, Float80, Format, Rounding, Unpacked, arith, bcd, exception, integral,
 };
 use super::state::status::C1;
-use super::unit::StackFault;
+use super::unit::{StackFault, enter, leave_if_quick};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
+use crate::cpu::exec::{Way, both_ways, run};
 use crate::cpu::width::Width;
-use crate::cpu::{Core, Exec, Flags, Handler};
+use crate::cpu::{Core, Exec, Flags, Handler, Raised};
 use iced_x86::{Code, Instruction};
 
 /// FLD m32, FLD m64 and FILD.
-fn load<S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_x87()?;
+fn load<'m, M: Way<'m>, S: Operand>(core: &mut M, op: &Op) -> Exec {
+    enter(core)?;
     let Some(x) = S::read(core, op)? else {
         return Ok(());
     };
     core.note(op);
     core.note_operand(op);
     if !core.cpu.fpu.is_empty(7) {
+        leave_if_quick(core)?;
         core.push_x87(Float80::indefinite());
         return Ok(());
     }
@@ -31,7 +32,10 @@ fn load<S: Operand>(core: &mut Core<'_>, op: &Op) -> Exec {
             core.cpu.fpu.set_conditions(C1, 0);
             core.cpu.fpu.push(arith::extended(&x));
         }
-        None => load_any(core, x),
+        None => {
+            leave_if_quick(core)?;
+            load_any(core, x);
+        }
     }
     Ok(())
 }
@@ -81,8 +85,11 @@ fn load_decimal(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn load_register(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_x87()?;
+fn load_register<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
+    enter(core)?;
+    if core.cpu.fpu.is_empty(op.dst) || !core.cpu.fpu.is_empty(7) {
+        leave_if_quick(core)?;
+    }
     if core.cpu.fpu.is_empty(op.dst) {
         core.note(op);
         if core.stack_fault(StackFault::Underflow) {
@@ -157,16 +164,29 @@ destinations! {
 
 /// Stores ST(0). True: go on and pop.
 #[inline(always)]
-fn deliver<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
-    core.enter_x87()?;
+fn deliver<'m, M: Way<'m>, D: Destination>(core: &mut M, op: &Op) -> Exec<bool> {
+    enter(core)?;
     let fpu = &core.cpu.fpu;
     if fpu.is_empty(0) {
+        leave_if_quick(core)?;
         return deliver_nothing::<D>(core, op);
     }
-    let (value, env) = match (fpu.plain_env(), fpu.st(0).normal()) {
-        (Some(mut env), Some(value)) => (D::convert(&mut env, value), env),
-        _ => convert_any::<D>(fpu.env(), fpu.st(0)),
-    };
+    if M::IS_QUICK {
+        let (Some(mut env), Some(value)) = (fpu.plain_env(), fpu.st(0).normal()) else {
+            return Err(Raised);
+        };
+        let value = D::convert(&mut env, value);
+        if env.unmasked() != 0 {
+            return Err(Raised);
+        }
+        core.store(op, D::Bits::truncate(value))?;
+        core.note(op);
+        core.note_operand(op);
+        core.settle(&env);
+        return Ok(true);
+    }
+    let mut env = fpu.env();
+    let value = D::convert(&mut env, fpu.st(0).unpack(&Env::PLAIN));
     // All but PE keep an unmasked store from happening.
     let stored = env.unmasked() & !exception::PRECISION == 0;
     if stored {
@@ -176,14 +196,6 @@ fn deliver<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
     core.note_operand(op);
     core.settle(&env);
     Ok(stored)
-}
-
-/// Any number under any control word, out of the way of the frequent case.
-#[cold]
-#[inline(never)]
-fn convert_any<D: Destination>(mut env: Env, value: Float80) -> (u64, Env) {
-    let value = D::convert(&mut env, value.unpack(&Env::PLAIN));
-    (value, env)
 }
 
 #[cold]
@@ -196,13 +208,13 @@ fn deliver_nothing<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
     Ok(core.stack_fault(StackFault::Underflow))
 }
 
-fn store<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec {
-    deliver::<D>(core, op)?;
+fn store<'m, M: Way<'m>, D: Destination>(core: &mut M, op: &Op) -> Exec {
+    deliver::<M, D>(core, op)?;
     Ok(())
 }
 
-fn store_pop<D: Destination>(core: &mut Core<'_>, op: &Op) -> Exec {
-    if deliver::<D>(core, op)? {
+fn store_pop<'m, M: Way<'m>, D: Destination>(core: &mut M, op: &Op) -> Exec {
+    if deliver::<M, D>(core, op)? {
         core.cpu.fpu.pop();
     }
     Ok(())
@@ -254,24 +266,25 @@ fn store_decimal_pop(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// FST ST(i). True: go on and pop.
-fn copy(core: &mut Core<'_>, op: &Op) -> Exec<bool> {
-    core.enter_x87()?;
+fn copy<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<bool> {
+    enter(core)?;
     core.note(op);
-    let fpu = &mut core.cpu.fpu;
-    if fpu.is_empty(0) {
+    if core.cpu.fpu.is_empty(0) {
+        leave_if_quick(core)?;
         return Ok(core.stack_underflow(op.dst));
     }
+    let fpu = &mut core.cpu.fpu;
     fpu.set_conditions(C1, 0);
     fpu.set_st(op.dst, fpu.st(0));
     Ok(true)
 }
 
-fn store_register(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_register<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
     copy(core, op)?;
     Ok(())
 }
 
-fn store_register_pop(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_register_pop<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
     if copy(core, op)? {
         core.cpu.fpu.pop();
     }
@@ -279,9 +292,9 @@ fn store_register_pop(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// FSTPNCE: as FSTP ST(i), but an empty ST(0) raises nothing and copies nothing.
-fn store_register_pop_quietly(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_register_pop_quietly<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
     if core.cpu.fpu.is_empty(0) {
-        core.enter_x87()?;
+        enter(core)?;
         core.note(op);
         core.cpu.fpu.set_conditions(C1, 0);
         core.cpu.fpu.rotate(1);
@@ -291,12 +304,13 @@ fn store_register_pop_quietly(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// FXCH; empty registers count as the default NaN if the stack underflow is masked.
-fn exchange(core: &mut Core<'_>, op: &Op) -> Exec {
-    core.enter_x87()?;
+fn exchange<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
+    enter(core)?;
     core.note(op);
     core.cpu.fpu.set_conditions(C1, 0);
     let empty = [0, op.src].map(|i| core.cpu.fpu.is_empty(i));
     if empty != [false, false] {
+        leave_if_quick(core)?;
         if !core.stack_fault(StackFault::Underflow) {
             return Ok(());
         }
@@ -350,13 +364,13 @@ conditional_moves! {
 /// The handlers of this file.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
     let handler: Handler = match instruction.code() {
-        Code::Fld_m32fp => run!(load::<Single>),
-        Code::Fld_m64fp => run!(load::<Double>),
+        Code::Fld_m32fp => both_ways!(load, Single),
+        Code::Fld_m64fp => both_ways!(load, Double),
         Code::Fld_m80fp => run!(load_extended),
-        Code::Fld_sti => run!(load_register),
-        Code::Fild_m16int => run!(load::<Word>),
-        Code::Fild_m32int => run!(load::<Dword>),
-        Code::Fild_m64int => run!(load::<Qword>),
+        Code::Fld_sti => both_ways!(load_register),
+        Code::Fild_m16int => both_ways!(load, Word),
+        Code::Fild_m32int => both_ways!(load, Dword),
+        Code::Fild_m64int => both_ways!(load, Qword),
         Code::Fbld_m80bcd => run!(load_decimal),
         Code::Fld1
         | Code::Fldl2t
@@ -365,24 +379,28 @@ pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {
         | Code::Fldlg2
         | Code::Fldln2
         | Code::Fldz => run!(load_constant),
-        Code::Fst_m32fp => run!(store::<ToSingle>),
-        Code::Fst_m64fp => run!(store::<ToDouble>),
-        Code::Fstp_m32fp => run!(store_pop::<ToSingle>),
-        Code::Fstp_m64fp => run!(store_pop::<ToDouble>),
+        Code::Fst_m32fp => both_ways!(store, ToSingle),
+        Code::Fst_m64fp => both_ways!(store, ToDouble),
+        Code::Fstp_m32fp => both_ways!(store_pop, ToSingle),
+        Code::Fstp_m64fp => both_ways!(store_pop, ToDouble),
         Code::Fstp_m80fp => run!(store_extended_pop),
-        Code::Fist_m16int => run!(store::<ToWord>),
-        Code::Fist_m32int => run!(store::<ToDword>),
-        Code::Fistp_m16int => run!(store_pop::<ToWord>),
-        Code::Fistp_m32int => run!(store_pop::<ToDword>),
-        Code::Fistp_m64int => run!(store_pop::<ToQword>),
-        Code::Fisttp_m16int => run!(store_pop::<ChoppedWord>),
-        Code::Fisttp_m32int => run!(store_pop::<ChoppedDword>),
-        Code::Fisttp_m64int => run!(store_pop::<ChoppedQword>),
+        Code::Fist_m16int => both_ways!(store, ToWord),
+        Code::Fist_m32int => both_ways!(store, ToDword),
+        Code::Fistp_m16int => both_ways!(store_pop, ToWord),
+        Code::Fistp_m32int => both_ways!(store_pop, ToDword),
+        Code::Fistp_m64int => both_ways!(store_pop, ToQword),
+        Code::Fisttp_m16int => both_ways!(store_pop, ChoppedWord),
+        Code::Fisttp_m32int => both_ways!(store_pop, ChoppedDword),
+        Code::Fisttp_m64int => both_ways!(store_pop, ChoppedQword),
         Code::Fbstp_m80bcd => run!(store_decimal_pop),
-        Code::Fst_sti => run!(store_register),
-        Code::Fstpnce_sti => run!(store_register_pop_quietly),
-        Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => run!(store_register_pop),
-        Code::Fxch_st0_sti | Code::Fxch_st0_sti_DDC8 | Code::Fxch_st0_sti_DFC8 => run!(exchange),
+        Code::Fst_sti => both_ways!(store_register),
+        Code::Fstpnce_sti => both_ways!(store_register_pop_quietly),
+        Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => {
+            both_ways!(store_register_pop)
+        }
+        Code::Fxch_st0_sti | Code::Fxch_st0_sti_DDC8 | Code::Fxch_st0_sti_DFC8 => {
+            both_ways!(exchange)
+        }
         Code::Fcmovb_st0_sti => run!(fcmovb),
         Code::Fcmove_st0_sti => run!(fcmove),
         Code::Fcmovbe_st0_sti => run!(fcmovbe),

@@ -2,6 +2,7 @@
 
 use super::soft::{Env, Float32, Float64, Float80, Format, Unpacked};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::{Core, Exec};
 
 /// What an operand holds before it is taken apart.
@@ -48,7 +49,7 @@ pub(super) trait Operand {
     type Value: Value;
 
     /// Reads it; memory faults come here.
-    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Self::Value>>;
+    fn read<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Option<Self::Value>>;
 
     /// Records the operand as the last one of the unit.
     fn note(core: &mut Core<'_>, op: &Op);
@@ -79,7 +80,7 @@ impl Operand for Register {
     type Value = Float80;
 
     #[inline(always)]
-    fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<Float80>> {
+    fn read<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Option<Float80>> {
         Ok(stack(core, op.src))
     }
 
@@ -91,7 +92,7 @@ impl Operand for Next {
     type Value = Float80;
 
     #[inline(always)]
-    fn read(core: &mut Core<'_>, _: &Op) -> Exec<Option<Float80>> {
+    fn read<'m>(core: &mut impl Way<'m>, _: &Op) -> Exec<Option<Float80>> {
         Ok(stack(core, 1))
     }
 
@@ -105,7 +106,7 @@ macro_rules! memory {
             type Value = $value;
 
             #[inline(always)]
-            fn read(core: &mut Core<'_>, op: &Op) -> Exec<Option<$value>> {
+            fn read<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Option<$value>> {
                 let $bits: $width = core.load(op)?;
                 Ok(Some($number))
             }

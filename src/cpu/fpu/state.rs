@@ -32,6 +32,8 @@ pub mod status {
     pub const C3: u16 = 1 << 14;
     /// Busy: a copy of ES.
     pub const B: u16 = 1 << 15;
+    /// What an unmasked exception sets.
+    pub const PENDING: u16 = ES | B;
     /// All condition codes.
     pub const CONDITIONS: u16 = C0 | C1 | C2 | C3;
 }
@@ -184,9 +186,9 @@ impl Fpu {
     /// Sets ES and B to what flags and masks say.
     #[inline(always)]
     pub fn summarise(&mut self) {
-        self.status &= !(status::ES | status::B);
+        self.status &= !status::PENDING;
         if self.status & !self.control & status::EXCEPTIONS != 0 {
-            self.status |= status::ES | status::B;
+            self.status |= status::PENDING;
         }
     }
 
@@ -196,14 +198,10 @@ impl Fpu {
         self.status = self.status & !mask | value & mask;
     }
 
-    /// Adds raised exceptions and stack fault to the status word, sets C1, and sets ES and B if
-    /// one of them is unmasked.
+    /// Adds what was raised to the status word, and sets C1.
     #[inline(always)]
     pub fn raise(&mut self, flags: u16, c1: bool) {
         self.status = (self.status | flags) & !status::C1 | u16::from(c1) << 9;
-        if flags & !self.control & status::EXCEPTIONS != 0 {
-            self.status |= status::ES | status::B;
-        }
     }
 
     /// The environment for arithmetic.

@@ -5,9 +5,10 @@
 use super::soft::{Env, Float80, Format, exception};
 use super::state::status;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::fault::{MF, NM};
 use crate::cpu::segment::CS;
-use crate::cpu::{Core, Exec, cr0};
+use crate::cpu::{Core, Exec, Raised, cr0};
 
 /// A stack fault: IE with SF, and C1 telling the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +19,36 @@ pub(super) enum StackFault {
     Overflow,
 }
 
+/// [`Core::enter_x87`], either way.
+#[inline(always)]
+pub(super) fn enter<'m, M: Way<'m>>(core: &mut M) -> Exec {
+    if core.is_x87_ready() {
+        return Ok(());
+    }
+    leave_if_quick(core)?;
+    core.enter_x87()
+}
+
+/// Ends the quick way where something rare begins.
+#[inline(always)]
+pub(super) fn leave_if_quick<'m, M: Way<'m>>(_: &M) -> Exec {
+    if M::IS_QUICK { Err(Raised) } else { Ok(()) }
+}
+
 impl Core<'_> {
+    /// Whether a waiting instruction has nothing to check.
+    #[inline(always)]
+    fn is_x87_ready(&self) -> bool {
+        self.cpu.cr0 & (cr0::EM | cr0::TS) == 0 && !self.cpu.fpu.has_pending()
+    }
+
     /// What a waiting instruction checks: #NM, then #MF for an exception that still waits.
     #[inline(always)]
     pub(crate) fn enter_x87(&mut self) -> Exec {
-        if self.cpu.cr0 & (cr0::EM | cr0::TS) != 0 || self.cpu.fpu.has_pending() {
-            return self.enter_x87_slow();
+        if self.is_x87_ready() {
+            return Ok(());
         }
-        Ok(())
+        self.enter_x87_slow()
     }
 
     #[cold]
@@ -87,10 +110,12 @@ impl Core<'_> {
     /// and the destination and the stack stay as they are.
     #[inline(always)]
     pub(super) fn settle(&mut self, env: &Env) -> bool {
-        self.cpu.fpu.raise(u16::from(env.flags), env.rounded_up);
+        let flags = u16::from(env.flags);
         if env.unmasked() == 0 {
+            self.cpu.fpu.raise(flags, env.rounded_up);
             return true;
         }
+        self.cpu.fpu.raise(flags | status::PENDING, env.rounded_up);
         self.drive_ferr();
         env.unmasked() & exception::BEFORE == 0
     }
@@ -99,9 +124,12 @@ impl Core<'_> {
     #[cold]
     pub(super) fn stack_fault(&mut self, fault: StackFault) -> bool {
         let flags = u16::from(exception::INVALID) | status::SF;
-        self.cpu.fpu.raise(flags, fault == StackFault::Overflow);
+        let c1 = fault == StackFault::Overflow;
         let masked = self.cpu.fpu.control() & u16::from(exception::INVALID) != 0;
-        if !masked {
+        if masked {
+            self.cpu.fpu.raise(flags, c1);
+        } else {
+            self.cpu.fpu.raise(flags | status::PENDING, c1);
             self.drive_ferr();
         }
         masked

@@ -15,7 +15,7 @@ use crate::cpu::exec::run;
 use crate::cpu::fault::{GP, NM, UD};
 use crate::cpu::mmu::Access;
 use crate::cpu::regs::{RAX, RCX, RDX};
-use crate::cpu::simd::MXCSR_MASK;
+use crate::cpu::simd::{Bytes, MXCSR_MASK};
 use crate::cpu::{Core, Exec, Handler, cr0, cr4};
 use iced_x86::{Code, Instruction, Mnemonic};
 
@@ -120,20 +120,20 @@ fn probe_image(core: &mut Core<'_>, segment: u8, offset: u64, components: u64) -
     core.probe_write(linear, bytes, core.cpu.mode.user, segment)
 }
 
-fn store_vectors(core: &mut Core<'_>, op: &Op, offset: u64, vectors: &[u128]) -> Exec {
+fn store_vectors(core: &mut Core<'_>, op: &Op, offset: u64, vectors: &[Bytes]) -> Exec {
     for (n, vector) in (0..).zip(vectors) {
         let place = offset.wrapping_add(16 * n);
-        core.store_bytes(op.segment(), place, vector.to_le_bytes())?;
+        core.store_bytes(op.segment(), place, *vector)?;
     }
     Ok(())
 }
 
-fn load_vectors(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<[u128; 16]> {
-    let mut vectors = [0; 16];
+fn load_vectors(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<[Bytes; 16]> {
+    let mut vectors = [[0; 16]; 16];
     let count = core.vector_registers();
     for (n, vector) in (0..).zip(&mut vectors[..count]) {
         let place = offset.wrapping_add(16 * n);
-        *vector = u128::from_le_bytes(core.load_bytes(op.segment(), place)?);
+        *vector = core.load_bytes(op.segment(), place)?;
     }
     Ok(vectors)
 }
@@ -156,8 +156,8 @@ fn xrstor(core: &mut Core<'_>, op: &Op) -> Exec {
         return Err(core.fault_with(GP, 0));
     }
     let loads = asked & held;
-    let mut xmm = [0; 16];
-    let mut ymm_high = [0; 16];
+    let mut xmm = [[0; 16]; 16];
+    let mut ymm_high = [[0; 16]; 16];
     if loads & SSE != 0 {
         xmm = load_vectors(core, op, at(XMM))?;
     }

@@ -14,10 +14,17 @@ impl Core<'_> {
     /// images. They have no alignment that EFLAGS.AC could check.
     #[inline(always)]
     pub fn load_bytes<const N: usize>(&mut self, segment: u8, offset: u64) -> Exec<[u8; N]> {
-        match self.quick_host_bytes::<N>(Access::Read, segment, offset) {
-            Some(host) => Ok(read_host_bytes(host)),
+        match self.load_bytes_quickly(segment, offset) {
+            Some(bytes) => Ok(bytes),
             None => self.load_bytes_aligned(segment, offset, 1),
         }
+    }
+
+    /// [`Core::load_bytes`] if that takes neither a check nor a walk nor a device.
+    #[inline(always)]
+    pub fn load_bytes_quickly<const N: usize>(&self, segment: u8, offset: u64) -> Option<[u8; N]> {
+        let host = self.quick_host_bytes::<N>(Access::Read, segment, offset)?;
+        Some(read_host_bytes(host))
     }
 
     /// [`Core::quick_host`] of `N` bytes, if they are aligned.
@@ -65,13 +72,25 @@ impl Core<'_> {
         offset: u64,
         bytes: [u8; N],
     ) -> Exec {
-        match self.quick_host_bytes::<N>(Access::Write, segment, offset) {
-            Some(host) => {
-                write_host_bytes(host, bytes);
-                Ok(())
-            }
-            None => self.store_bytes_aligned(segment, offset, bytes, 1),
+        match self.store_bytes_quickly(segment, offset, bytes) {
+            true => Ok(()),
+            false => self.store_bytes_aligned(segment, offset, bytes, 1),
         }
+    }
+
+    /// [`Core::store_bytes`] if that takes no more than a host store; false if it does.
+    #[inline(always)]
+    pub fn store_bytes_quickly<const N: usize>(
+        &mut self,
+        segment: u8,
+        offset: u64,
+        bytes: [u8; N],
+    ) -> bool {
+        let host = self.quick_host_bytes::<N>(Access::Write, segment, offset);
+        host.is_some_and(|host| {
+            write_host_bytes(host, bytes);
+            true
+        })
     }
 
     /// Stores `N` bytes that lie on a multiple of `alignment`, or raise #AC where that is checked.

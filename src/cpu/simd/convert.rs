@@ -3,12 +3,15 @@
 
 use super::binary::each;
 use super::float;
-use super::lanes::{build, get, map};
+use super::lanes::{build, get, low, map};
+use super::operand::Vector;
 use super::operand::{
     Memory, Mmx, Place, Register, Sse, Unit, by_form, by_unit, has_memory, set_low,
 };
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
+use crate::cpu::exec::Way;
+use crate::cpu::exec::{one_way, run};
 use crate::cpu::fpu::soft::arith::{convert, convert_checked};
 use crate::cpu::fpu::soft::integral::to_integer;
 use crate::cpu::fpu::soft::{Env, Float16, Float32, Float64, Format, Ieee, Rounding};
@@ -57,8 +60,8 @@ fn to_dword<N: Ieee>(env: &mut Env, value: N) -> u32 {
 }
 
 /// Scalar to general register: CVT(T)SS2SI, CVT(T)SD2SI.
-fn scalar_to_integer<R: Rule, N: Ieee, W: Width, U: Unit, P: Place>(
-    core: &mut Core<'_>,
+fn scalar_to_integer<'m, M: Way<'m>, R: Rule, N: Ieee, W: Width, U: Unit, P: Place>(
+    core: &mut M,
     op: &Op,
 ) -> Exec {
     U::enter(core)?;
@@ -74,7 +77,7 @@ fn scalar_to_integer<R: Rule, N: Ieee, W: Width, U: Unit, P: Place>(
 }
 
 /// General register or memory to scalar: CVTSI2SS, CVTSI2SD.
-fn scalar_from_integer<N: Ieee, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar_from_integer<'m, M: Way<'m>, N: Ieee, W: Width, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let integer: W = if op.has_memory() {
         core.load(op)?
@@ -89,7 +92,10 @@ fn scalar_from_integer<N: Ieee, W: Width, U: Unit>(core: &mut Core<'_>, op: &Op)
 }
 
 /// CVTSS2SD and CVTSD2SS.
-fn scalar_to_scalar<A: Ieee, N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar_to_scalar<'m, M: Way<'m>, A: Ieee, N: Ieee, U: Unit, P: Place>(
+    core: &mut M,
+    op: &Op,
+) -> Exec {
     U::enter(core)?;
     let value: A = P::number(core, op)?;
     let mut env = core.sse_env();
@@ -113,22 +119,20 @@ fn pair(low: u32, high: u32) -> u64 {
 
 /// The source of what widens: half as many bytes as the result.
 #[inline(always)]
-fn narrow_source<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
+fn narrow_source<'m, U: Unit, P: Place>(core: &mut impl Way<'m>, op: &Op) -> Exec<Bytes> {
     match U::LANES {
-        1 => Ok(P::low::<u64>(core, op)?.into()),
+        1 => Ok(low(P::low::<u64>(core, op)?)),
         _ => P::lane(core, op),
     }
 }
 
 /// What narrows gives a quadword a lane.
 #[inline(always)]
-fn narrow_result<U: Unit>(mut f: impl FnMut(usize) -> u64) -> [u128; 2] {
-    let low = u128::from(f(0));
-    let high = if U::LANES == 2 { f(1) } else { 0 };
-    [low | u128::from(high) << 64, 0]
+fn narrow_result<U: Unit>(mut f: impl FnMut(usize) -> u64) -> Vector {
+    [build(|n| if n < U::LANES { f(n) } else { 0 }), ZERO]
 }
 
-fn singles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn singles_to_dwords<'m, M: Way<'m>, R: Rule, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = P::vector::<U>(core, op)?;
     let mut env = integer_env::<R>(core);
@@ -138,7 +142,7 @@ fn singles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -
     Ok(())
 }
 
-fn dwords_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn dwords_to_singles<'m, M: Way<'m>, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = P::vector::<U>(core, op)?;
     let mut env = core.sse_env();
@@ -154,12 +158,12 @@ fn dwords_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// Two doubles as dwords.
 #[inline(always)]
-fn doubles_to_pair(env: &mut Env, source: u128) -> u64 {
+fn doubles_to_pair(env: &mut Env, source: Bytes) -> u64 {
     let low = to_dword(env, get::<Float64>(source, 0));
     pair(low, to_dword(env, get::<Float64>(source, 1)))
 }
 
-fn doubles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn doubles_to_dwords<'m, M: Way<'m>, R: Rule, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = P::vector::<U>(core, op)?;
     let mut env = integer_env::<R>(core);
@@ -171,21 +175,21 @@ fn doubles_to_dwords<R: Rule, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -
 
 /// Two dwords as doubles; always exact.
 #[inline(always)]
-fn pair_to_doubles(env: &mut Env, source: u64) -> u128 {
+fn pair_to_doubles(env: &mut Env, source: u64) -> Bytes {
     let integers = dwords(source);
     build(|n| float::from_integer::<Float64>(env, integers[n]))
 }
 
-fn dwords_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn dwords_to_doubles<'m, M: Way<'m>, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = narrow_source::<U, P>(core, op)?;
     let mut env = core.sse_env();
-    let result = each::<U>(|lane| pair_to_doubles(&mut env, (source >> (64 * lane)) as u64));
+    let result = each::<U>(|lane| pair_to_doubles(&mut env, get(source, lane)));
     U::set(core, op, result);
     Ok(())
 }
 
-fn singles_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn singles_to_doubles<'m, M: Way<'m>, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = narrow_source::<U, P>(core, op)?;
     let mut env = core.sse_env();
@@ -200,7 +204,7 @@ fn singles_to_doubles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn doubles_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn doubles_to_singles<'m, M: Way<'m>, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = P::vector::<U>(core, op)?;
     let mut env = core.sse_env();
@@ -218,13 +222,13 @@ fn doubles_to_singles<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// VCVTPH2PS. Denormal halves are normal singles: neither DAZ nor DE concerns them. F16C makes no
 /// alignment checks (SDM volume 2, exceptions of type 11).
-fn halves_to_singles<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn halves_to_singles<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = match (op.has_memory(), U::LANES) {
         (false, _) => core.cpu.sse.get(op.src),
         (true, 1) => {
             let offset = core.effective_address(op);
-            u64::from_le_bytes(core.load_bytes(op.segment(), offset)?).into()
+            low(u64::from_le_bytes(core.load_bytes(op, offset)?))
         }
         (true, _) => core.load_unaligned(op)?,
     };
@@ -244,7 +248,7 @@ fn halves_to_singles<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// VCVTPS2PH: rounding is in imm8[1:0], or with imm8[2] in MXCSR. Tiny results are never flushed.
-fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn singles_to_halves<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = U::register(core, op.src);
     let mut env = Env {
@@ -264,12 +268,12 @@ fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     let unmasked = env.unmasked() != 0;
     match (op.has_memory(), U::LANES) {
         _ if unmasked => {}
-        (false, _) => core.cpu.sse.set_ymm(op.dst, [result, 0]),
+        (false, _) => core.cpu.sse.set_ymm(op.dst, [result, ZERO]),
         (true, lanes) => {
-            let (segment, offset) = (op.segment(), core.effective_address(op));
+            let offset = core.effective_address(op);
             match lanes {
-                1 => core.store_bytes(segment, offset, (result as u64).to_le_bytes())?,
-                _ => core.store_bytes(segment, offset, result.to_le_bytes())?,
+                1 => core.store_bytes(op, offset, get::<u64>(result, 0).to_le_bytes())?,
+                _ => core.store_bytes(op, offset, result)?,
             }
         }
     }
@@ -277,10 +281,10 @@ fn singles_to_halves<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// CVT(T)PS2PI: two singles to an MMX register.
-fn singles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn singles_to_mmx<'m, M: Way<'m>, R: Rule, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
-    let source = u128::from(P::low::<u64>(core, op)?);
+    let source = low(P::low::<u64>(core, op)?);
     let mut env = integer_env::<R>(core);
     let low = to_dword(&mut env, get::<Float32>(source, 0));
     let result = pair(low, to_dword(&mut env, get::<Float32>(source, 1)));
@@ -288,7 +292,7 @@ fn singles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// CVT(T)PD2PI: two doubles to an MMX register.
-fn doubles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn doubles_to_mmx<'m, M: Way<'m>, R: Rule, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
     let source = P::vector::<Sse>(core, op)?;
@@ -299,7 +303,7 @@ fn doubles_to_mmx<R: Rule, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 fn set_mmx(core: &mut Core<'_>, op: &Op, env: &Env, value: u64) -> Exec {
     core.settle_sse(env)?;
-    Mmx::set(core, op, [value.into(), 0]);
+    Mmx::set(core, op, [low(value), ZERO]);
     Ok(())
 }
 
@@ -386,17 +390,17 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 
 fn mmx_handler(i: &Instruction) -> Option<Handler> {
     Some(match (i.mnemonic(), has_memory(i)) {
-        (M::Cvtps2pi, true) => run!(singles_to_mmx::<Rounded, Memory>),
-        (M::Cvtps2pi, false) => run!(singles_to_mmx::<Rounded, Register>),
-        (M::Cvttps2pi, true) => run!(singles_to_mmx::<Truncated, Memory>),
-        (M::Cvttps2pi, false) => run!(singles_to_mmx::<Truncated, Register>),
-        (M::Cvtpd2pi, true) => run!(doubles_to_mmx::<Rounded, Memory>),
-        (M::Cvtpd2pi, false) => run!(doubles_to_mmx::<Rounded, Register>),
-        (M::Cvttpd2pi, true) => run!(doubles_to_mmx::<Truncated, Memory>),
-        (M::Cvttpd2pi, false) => run!(doubles_to_mmx::<Truncated, Register>),
+        (M::Cvtps2pi, true) => one_way!(singles_to_mmx, Rounded, Memory),
+        (M::Cvtps2pi, false) => one_way!(singles_to_mmx, Rounded, Register),
+        (M::Cvttps2pi, true) => one_way!(singles_to_mmx, Truncated, Memory),
+        (M::Cvttps2pi, false) => one_way!(singles_to_mmx, Truncated, Register),
+        (M::Cvtpd2pi, true) => one_way!(doubles_to_mmx, Rounded, Memory),
+        (M::Cvtpd2pi, false) => one_way!(doubles_to_mmx, Rounded, Register),
+        (M::Cvttpd2pi, true) => one_way!(doubles_to_mmx, Truncated, Memory),
+        (M::Cvttpd2pi, false) => one_way!(doubles_to_mmx, Truncated, Register),
         (M::Cvtpi2ps, true) => run!(memory_to_singles),
         (M::Cvtpi2ps, false) => run!(mmx_to_singles),
-        (M::Cvtpi2pd, true) => run!(dwords_to_doubles::<Sse, Memory>),
+        (M::Cvtpi2pd, true) => one_way!(dwords_to_doubles, Sse, Memory),
         (M::Cvtpi2pd, false) => run!(mmx_to_doubles),
         _ => return None,
     })

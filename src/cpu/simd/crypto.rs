@@ -6,18 +6,21 @@ use aes::hazmat::{cipher_round, equiv_inv_cipher_round, inv_mix_columns, mix_col
 use iced_x86::{Instruction, Mnemonic as M};
 
 use super::binary::{Binary, Immediate, binary, with_immediate};
+use super::integer::Xor;
 use super::lanes::{build, get};
 use super::operand::{Place, Sse, Unit, has_memory};
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
+use crate::cpu::exec::Way;
+use crate::cpu::exec::one_way;
 use crate::cpu::simd::operand::{Memory, Register};
-use crate::cpu::{Core, Exec, Handler};
+use crate::cpu::{Exec, Handler};
 
 /// `f` on a vector as a block of AES, byte 0 first.
-fn on_block(vector: u128, f: impl Fn(&mut Block)) -> u128 {
-    let mut block = Block::from(vector.to_le_bytes());
+fn on_block(vector: Bytes, f: impl Fn(&mut Block)) -> Bytes {
+    let mut block = Block::from(vector);
     f(&mut block);
-    u128::from_le_bytes(block.into())
+    block.into()
 }
 
 struct Aesenc;
@@ -29,47 +32,47 @@ struct Aeskeygenassist;
 struct Pclmulqdq;
 
 impl Binary for Aesenc {
-    fn apply(state: u128, key: u128, _: usize) -> u128 {
-        let key = Block::from(key.to_le_bytes());
+    fn apply(state: Bytes, key: Bytes, _: usize) -> Bytes {
+        let key = Block::from(key);
         on_block(state, |block| cipher_round(block, &key))
     }
 }
 
 /// A last round does not mix the columns: that is undone.
 impl Binary for Aesenclast {
-    fn apply(state: u128, key: u128, _: usize) -> u128 {
-        let mixed = Aesenc::apply(state, 0, 16);
-        on_block(mixed, inv_mix_columns) ^ key
+    fn apply(state: Bytes, key: Bytes, _: usize) -> Bytes {
+        let mixed = Aesenc::apply(state, ZERO, 16);
+        Xor::apply(on_block(mixed, inv_mix_columns), key, 16)
     }
 }
 
 impl Binary for Aesdec {
-    fn apply(state: u128, key: u128, _: usize) -> u128 {
-        let key = Block::from(key.to_le_bytes());
+    fn apply(state: Bytes, key: Bytes, _: usize) -> Bytes {
+        let key = Block::from(key);
         on_block(state, |block| equiv_inv_cipher_round(block, &key))
     }
 }
 
 impl Binary for Aesdeclast {
-    fn apply(state: u128, key: u128, _: usize) -> u128 {
-        let mixed = Aesdec::apply(state, 0, 16);
-        on_block(mixed, mix_columns) ^ key
+    fn apply(state: Bytes, key: Bytes, _: usize) -> Bytes {
+        let mixed = Aesdec::apply(state, ZERO, 16);
+        Xor::apply(on_block(mixed, mix_columns), key, 16)
     }
 }
 
 impl Binary for Aesimc {
-    fn apply(_: u128, key: u128, _: usize) -> u128 {
+    fn apply(_: Bytes, key: Bytes, _: usize) -> Bytes {
         on_block(key, inv_mix_columns)
     }
 }
 
 /// Doublewords 1 and 3 through the S-box, and rotated with the round constant.
 impl Immediate for Aeskeygenassist {
-    fn apply(_: u128, key: u128, constant: u8, _: usize) -> u128 {
+    fn apply(_: Bytes, key: Bytes, constant: u8, _: usize) -> Bytes {
         // In a block of four equal columns, shifting rows changes nothing.
         let substitute = |n| {
             let word: u32 = get(key, n);
-            get::<u32>(Aesenclast::apply(build(|_| word), 0, 16), 0)
+            get::<u32>(Aesenclast::apply(build(|_| word), ZERO, 16), 0)
         };
         let (one, three) = (substitute(1), substitute(3));
         let rotate = |word: u32| word.rotate_right(8) ^ u32::from(constant);
@@ -80,20 +83,21 @@ impl Immediate for Aeskeygenassist {
 
 /// The carry-less product of the quadwords that bits 0 and 4 of the immediate choose.
 impl Immediate for Pclmulqdq {
-    fn apply(a: u128, b: u128, immediate: u8, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, immediate: u8, _: usize) -> Bytes {
         let a: u64 = get(a, usize::from(immediate & 1));
         let b: u64 = get(b, usize::from(immediate >> 4 & 1));
         let bits = (0..64).filter(|n| b >> n & 1 != 0);
-        bits.fold(0, |product, n| product ^ u128::from(a) << n)
+        let product = bits.fold(0, |product, n| product ^ u128::from(a) << n);
+        product.to_le_bytes()
     }
 }
 
 /// Four doublewords, the highest first: how the manual writes SHA's operands.
-fn words(vector: u128) -> [u32; 4] {
+fn words(vector: Bytes) -> [u32; 4] {
     [3, 2, 1, 0].map(|n| get(vector, n))
 }
 
-fn vector(words: [u32; 4]) -> u128 {
+fn vector(words: [u32; 4]) -> Bytes {
     build(|n| words[3 - (n & 3)])
 }
 
@@ -106,7 +110,7 @@ struct Sha256msg2;
 
 /// Four rounds of SHA-1, whose function and constant the immediate chooses.
 impl Immediate for Sha1rnds4 {
-    fn apply(state: u128, message: u128, immediate: u8, _: usize) -> u128 {
+    fn apply(state: Bytes, message: Bytes, immediate: u8, _: usize) -> Bytes {
         let [mut a, mut b, mut c, mut d] = words(state);
         let mut e = 0u32;
         for word in words(message) {
@@ -126,7 +130,7 @@ impl Immediate for Sha1rnds4 {
 }
 
 impl Binary for Sha1nexte {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         let [e, ..] = words(a);
         let [w0, w1, w2, w3] = words(b);
         vector([w0.wrapping_add(e.rotate_left(30)), w1, w2, w3])
@@ -134,7 +138,7 @@ impl Binary for Sha1nexte {
 }
 
 impl Binary for Sha1msg1 {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         let [w0, w1, w2, w3] = words(a);
         let [w4, w5, ..] = words(b);
         vector([w2 ^ w0, w3 ^ w1, w4 ^ w2, w5 ^ w3])
@@ -142,7 +146,7 @@ impl Binary for Sha1msg1 {
 }
 
 impl Binary for Sha1msg2 {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         let [x0, x1, x2, x3] = words(a);
         let [_, w13, w14, w15] = words(b);
         let w16 = (x0 ^ w13).rotate_left(1);
@@ -153,7 +157,7 @@ impl Binary for Sha1msg2 {
 }
 
 impl Binary for Sha256msg1 {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         let sigma = |x: u32| x.rotate_right(7) ^ x.rotate_right(18) ^ x >> 3;
         let [w3, w2, w1, w0] = words(a);
         let [.., w4] = words(b);
@@ -162,7 +166,7 @@ impl Binary for Sha256msg1 {
 }
 
 impl Binary for Sha256msg2 {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         let sigma = |x: u32| x.rotate_right(17) ^ x.rotate_right(19) ^ x >> 10;
         let [x3, x2, x1, x0] = words(a);
         let [w15, w14, ..] = words(b);
@@ -175,7 +179,7 @@ impl Binary for Sha256msg2 {
 
 /// Two rounds of SHA-256: the destination holds C, D, G, H, the source A, B, E, F, and XMM0 two
 /// words of the message with their constants.
-fn sha256rnds2<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn sha256rnds2<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
     Sse::enter(core)?;
     let [source, _] = P::vector::<Sse>(core, op)?;
     let [mut a, mut b, mut e, mut f] = words(source);
@@ -213,8 +217,8 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Sha1msg2 => binary::<Sha1msg2>(i),
         M::Sha256msg1 => binary::<Sha256msg1>(i),
         M::Sha256msg2 => binary::<Sha256msg2>(i),
-        M::Sha256rnds2 if has_memory(i) => Some(run!(sha256rnds2::<Memory>)),
-        M::Sha256rnds2 => Some(run!(sha256rnds2::<Register>)),
+        M::Sha256rnds2 if has_memory(i) => Some(one_way!(sha256rnds2, Memory)),
+        M::Sha256rnds2 => Some(one_way!(sha256rnds2, Register)),
         _ => None,
     }
 }

@@ -7,11 +7,13 @@ use super::float;
 use super::float_fast::{Fast, is_right, is_right_with_zeros, is_suitable};
 use super::lanes::{Lane, build, get, horizontal, map, map2};
 use super::operand::{Place, Unit, Vector, by_form, set_low};
+use super::state::Bytes;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::fpu::eflags;
 use crate::cpu::fpu::soft::compare::{Ordered, Relation, Rule, Unordered};
 use crate::cpu::fpu::soft::{Env, Float32, Float64, Format, Ieee};
-use crate::cpu::{Core, Exec, Handler, flags};
+use crate::cpu::{Core, Exec, Handler, Raised, flags};
 use iced_x86::{EncodingKind, Instruction, Mnemonic as M};
 use std::cmp::Ordering;
 
@@ -99,35 +101,31 @@ impl Operation for Sqrt {
     }
 }
 
+/// The quick way is the host's arithmetic on ordinary numbers.
 #[inline(always)]
-fn packed<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn packed<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
-    let mut right = is_suitable(core.cpu.sse.mxcsr);
+    let suitable = is_suitable(core.cpu.sse.mxcsr);
+    if !M::IS_QUICK {
+        return finish_packed::<U>(core, op, |env, lane| {
+            map2(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
+        });
+    }
+    let mut odd = 0;
     let result = each::<U>(|lane| {
-        map2::<N, N>(a[lane], b[lane], |a, b| {
+        map2(a[lane], b[lane], |a: N, b: N| {
             let result = O::on_host(a, b);
-            right &= is_right(if O::IS_UNARY { b } else { a }, b, result);
+            odd |= result.oddity() | b.oddity() | if O::IS_UNARY { 0 } else { a.oddity() };
             result
         })
     });
-    if !right {
-        return packed_slowly::<O, N, U>(core, op, b);
+    if !N::is_none(odd) || !suitable {
+        return Err(Raised);
     }
     U::set(core, op, result);
     Ok(())
-}
-
-/// What is left of [`packed`]: so the frequent case is short.
-#[cold]
-#[inline(never)]
-fn packed_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b: Vector) -> Exec {
-    let suitable = is_suitable(core.cpu.sse.mxcsr);
-    let a = U::first(core, op);
-    finish_packed::<U>(core, op, |env, lane| {
-        map2::<N, N>(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
-    })
 }
 
 /// One number of a result, from the host if that is right.
@@ -146,7 +144,7 @@ fn apply<O: Operation, N: Fast>(env: &mut Env, suitable: bool, a: N, b: N) -> N 
 fn finish_packed<U: Unit>(
     core: &mut Core<'_>,
     op: &Op,
-    f: impl FnMut(&mut Env, usize) -> u128,
+    f: impl FnMut(&mut Env, usize) -> Bytes,
 ) -> Exec {
     let result = step::<U>(core, f)?;
     U::set(core, op, result);
@@ -155,7 +153,7 @@ fn finish_packed<U: Unit>(
 
 /// Computes a vector lane by lane, unless an exception prevents that.
 #[inline(always)]
-fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> u128) -> Exec<Vector> {
+fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> Bytes) -> Exec<Vector> {
     let mut env = core.sse_env();
     let result = each::<U>(|lane| f(&mut env, lane));
     core.settle_sse(&env)?;
@@ -163,29 +161,23 @@ fn step<U: Unit>(core: &mut Core<'_>, mut f: impl FnMut(&mut Env, usize) -> u128
 }
 
 #[inline(always)]
-fn scalar<O: Operation, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
-    let a = get::<N>(U::first(core, op)[0], 0);
+    let a = get(U::first(core, op)[0], 0);
+    let suitable = is_suitable(core.cpu.sse.mxcsr);
+    if !M::IS_QUICK {
+        let mut env = core.sse_env();
+        let value = apply::<O, N>(&mut env, suitable, a, b);
+        core.settle_sse(&env)?;
+        set_low::<U, N>(core, op, value);
+        return Ok(());
+    }
     let result = O::on_host(a, b);
-    let first = if O::IS_UNARY { b } else { a };
-    if !is_suitable(core.cpu.sse.mxcsr) || !is_right(first, b, result) {
-        return scalar_slowly::<O, N, U>(core, op, b);
+    if !suitable || !is_right(if O::IS_UNARY { b } else { a }, b, result) {
+        return Err(Raised);
     }
     set_low::<U, N>(core, op, result);
-    Ok(())
-}
-
-/// What is left of [`scalar`].
-#[cold]
-#[inline(never)]
-fn scalar_slowly<O: Operation, N: Fast, U: Unit>(core: &mut Core<'_>, op: &Op, b: N) -> Exec {
-    let suitable = is_suitable(core.cpu.sse.mxcsr);
-    let a = get::<N>(U::first(core, op)[0], 0);
-    let mut env = core.sse_env();
-    let value = apply::<O, N>(&mut env, suitable, a, b);
-    core.settle_sse(&env)?;
-    set_low::<U, N>(core, op, value);
     Ok(())
 }
 
@@ -226,8 +218,8 @@ impl Controlled for Round {
     }
 }
 
-fn packed_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
-    core: &mut Core<'_>,
+fn packed_controlled<'m, M: Way<'m>, O: Controlled, N: Ieee, U: Unit, P: Place>(
+    core: &mut M,
     op: &Op,
 ) -> Exec {
     U::enter(core)?;
@@ -240,8 +232,8 @@ fn packed_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
     })
 }
 
-fn scalar_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
-    core: &mut Core<'_>,
+fn scalar_controlled<'m, M: Way<'m>, O: Controlled, N: Ieee, U: Unit, P: Place>(
+    core: &mut M,
     op: &Op,
 ) -> Exec {
     U::enter(core)?;
@@ -256,7 +248,7 @@ fn scalar_controlled<O: Controlled, N: Ieee, U: Unit, P: Place>(
 
 /// An operation whose lanes meet in other ways.
 trait Crossed {
-    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128;
+    fn apply<N: Ieee>(env: &mut Env, a: Bytes, b: Bytes) -> Bytes;
 }
 
 /// ADDSUBxx: odd lanes added, even ones subtracted.
@@ -267,7 +259,7 @@ struct HorizontalAdd;
 struct HorizontalSub;
 
 impl Crossed for AddSub {
-    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
+    fn apply<N: Ieee>(env: &mut Env, a: Bytes, b: Bytes) -> Bytes {
         let mut odd = true;
         map2::<N, N>(a, b, |a, b| {
             odd = !odd;
@@ -281,18 +273,18 @@ impl Crossed for AddSub {
 }
 
 impl Crossed for HorizontalAdd {
-    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
+    fn apply<N: Ieee>(env: &mut Env, a: Bytes, b: Bytes) -> Bytes {
         horizontal::<N>(a, b, 16, |x, y| float::add(env, x, y))
     }
 }
 
 impl Crossed for HorizontalSub {
-    fn apply<N: Ieee>(env: &mut Env, a: u128, b: u128) -> u128 {
+    fn apply<N: Ieee>(env: &mut Env, a: Bytes, b: Bytes) -> Bytes {
         horizontal::<N>(a, b, 16, |x, y| float::sub(env, x, y))
     }
 }
 
-fn crossed<O: Crossed, N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn crossed<'m, M: Way<'m>, O: Crossed, N: Ieee, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
@@ -301,14 +293,14 @@ fn crossed<O: Crossed, N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op)
 
 /// Each number with the one `distance` places away.
 #[inline(always)]
-fn with_other<N: Ieee>(a: u128, distance: usize, mut f: impl FnMut(N, N) -> N) -> u128 {
+fn with_other<N: Ieee>(a: Bytes, distance: usize, mut f: impl FnMut(N, N) -> N) -> Bytes {
     build(|n| f(get(a, n), get(a, n ^ distance)))
 }
 
 /// DPxx: products of the numbers in bits 7:4, added pairwise, into the numbers in bits 3:0. Each
 /// step is an operation of its own: where one faults, the next does not begin. All lanes add, each
 /// from where it stands, as Intel's processors do: with several NaNs it shows which comes first.
-fn dot_product<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn dot_product<'m, M: Way<'m>, N: Ieee, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
@@ -365,7 +357,10 @@ impl Approximation for ReciprocalSqrt {
     }
 }
 
-fn approximate_packed<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn approximate_packed<'m, M: Way<'m>, O: Approximation, U: Unit, P: Place>(
+    core: &mut M,
+    op: &Op,
+) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let result = each::<U>(|n| map(b[n], O::apply));
@@ -373,7 +368,10 @@ fn approximate_packed<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, 
     Ok(())
 }
 
-fn approximate_scalar<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn approximate_scalar<'m, M: Way<'m>, O: Approximation, U: Unit, P: Place>(
+    core: &mut M,
+    op: &Op,
+) -> Exec {
     U::enter(core)?;
     let b = P::number(core, op)?;
     set_low::<U, Float32>(core, op, O::apply(b));
@@ -381,12 +379,16 @@ fn approximate_scalar<O: Approximation, U: Unit, P: Place>(core: &mut Core<'_>, 
 }
 
 /// COMISx and UCOMISx.
-fn compare_scalar<R: Rule, N: Fast, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn compare_scalar<'m, M: Way<'m>, R: Rule, N: Fast, U: Unit, P: Place>(
+    core: &mut M,
+    op: &Op,
+) -> Exec {
     U::enter(core)?;
     let b: N = P::number(core, op)?;
     let a = get::<N>(core.cpu.sse.get(op.dst), 0);
     let relation = match a.is_ordinary() && b.is_ordinary() {
         true => N::host_compare(a, b),
+        false if M::IS_QUICK => return Err(Raised),
         false => relate_any::<R, N>(core, a, b)?,
     };
     core.cpu
@@ -406,16 +408,16 @@ fn relate_any<R: Rule, N: Ieee>(core: &mut Core<'_>, a: N, b: N) -> Exec<Relatio
     Ok(relation)
 }
 
-/// The four forms of an operation, in SSE and AVX.
+/// The four forms of an operation, in SSE and AVX; with a quick way, or without.
 macro_rules! four_forms {
     ($instruction:expr, $operation:ident,
      $ps:ident $pd:ident $ss:ident $sd:ident / $vps:ident $vpd:ident $vss:ident $vsd:ident,
-     $packed:ident $scalar:ident) => {
+     $packed:ident $scalar:ident $($quick:ident)?) => {
         match $instruction.mnemonic() {
-            M::$ps | M::$vps => Some(by_form!($instruction, $packed, $operation, Float32)),
-            M::$pd | M::$vpd => Some(by_form!($instruction, $packed, $operation, Float64)),
-            M::$ss | M::$vss => Some(by_form!($instruction, $scalar, $operation, Float32)),
-            M::$sd | M::$vsd => Some(by_form!($instruction, $scalar, $operation, Float64)),
+            M::$ps | M::$vps => Some(by_form!($($quick)? $instruction, $packed, $operation, Float32)),
+            M::$pd | M::$vpd => Some(by_form!($($quick)? $instruction, $packed, $operation, Float64)),
+            M::$ss | M::$vss => Some(by_form!($($quick)? $instruction, $scalar, $operation, Float32)),
+            M::$sd | M::$vsd => Some(by_form!($($quick)? $instruction, $scalar, $operation, Float64)),
             _ => None,
         }
     };
@@ -423,7 +425,7 @@ macro_rules! four_forms {
 
 macro_rules! arithmetic {
     ($instruction:expr, $operation:ident, $($mnemonics:tt)+) => {
-        four_forms!($instruction, $operation, $($mnemonics)+, packed scalar)
+        four_forms!($instruction, $operation, $($mnemonics)+, packed scalar quick)
     };
 }
 
@@ -486,10 +488,10 @@ fn other_handler(i: &Instruction) -> Option<Handler> {
         M::Rsqrtps | M::Vrsqrtps => by_form!(i, approximate_packed, ReciprocalSqrt),
         M::Rcpss | M::Vrcpss => by_form!(i, approximate_scalar, Reciprocal),
         M::Rsqrtss | M::Vrsqrtss => by_form!(i, approximate_scalar, ReciprocalSqrt),
-        M::Comiss | M::Vcomiss => by_form!(i, compare_scalar, Ordered, Float32),
-        M::Comisd | M::Vcomisd => by_form!(i, compare_scalar, Ordered, Float64),
-        M::Ucomiss | M::Vucomiss => by_form!(i, compare_scalar, Unordered, Float32),
-        M::Ucomisd | M::Vucomisd => by_form!(i, compare_scalar, Unordered, Float64),
+        M::Comiss | M::Vcomiss => by_form!(quick i, compare_scalar, Ordered, Float32),
+        M::Comisd | M::Vcomisd => by_form!(quick i, compare_scalar, Ordered, Float64),
+        M::Ucomiss | M::Vucomiss => by_form!(quick i, compare_scalar, Unordered, Float32),
+        M::Ucomisd | M::Vucomisd => by_form!(quick i, compare_scalar, Unordered, Float64),
         _ => return None,
     })
 }

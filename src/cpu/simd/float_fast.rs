@@ -33,7 +33,7 @@ pub(super) trait Fast: Ieee {
     /// How `a` and `b` relate.
     fn host_compare(a: Self, b: Self) -> Relation;
 
-    /// Neither zero nor denormal, infinite or NaN, nor the smallest of exponents: a result that
+    /// Neither zero nor denormal, infinite or NaN, nor of the smallest exponent: a result that
     /// looks so did not underflow before it was rounded.
     #[inline(always)]
     fn is_ordinary(self) -> bool {
@@ -41,10 +41,25 @@ pub(super) trait Fast: Ieee {
         (2..Self::TOP).contains(&exponent)
     }
 
+    /// The same for vectors, whose lanes can be joined by OR: the sign bit is clear if the number
+    /// is ordinary. The other bits mean nothing.
+    #[inline(always)]
+    fn oddity(self) -> u64 {
+        let exponent = self.bits() & (Self::TOP as u64) << Self::FRACTION;
+        // The one borrows where it is 0 or 1, the other carries where it is all ones.
+        exponent.wrapping_sub(2 << Self::FRACTION) | exponent.wrapping_add(1 << Self::FRACTION)
+    }
+
+    /// Whether an [`Fast::oddity`] is none.
+    #[inline(always)]
+    fn is_none(oddity: u64) -> bool {
+        oddity >> (Self::BITS - 1) & 1 == 0
+    }
+
     /// Of either sign.
     #[inline(always)]
     fn is_zero(self) -> bool {
-        self.bits() << (64 - Self::BITS) << 1 == 0
+        Ieee::bits(self) << (64 - Self::BITS) << 1 == 0
     }
 }
 

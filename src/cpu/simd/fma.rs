@@ -6,10 +6,12 @@ use iced_x86::{CpuidFeature, Instruction, MemorySize, Mnemonic as M};
 use super::binary::each;
 use super::lanes::{build, get, replace};
 use super::operand::{Place, Unit, by_form};
+use super::state::ZERO;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::fpu::soft::arith::mul_add;
 use crate::cpu::fpu::soft::{Env, Float32, Float64, Format, Ieee};
-use crate::cpu::{Core, Exec, Handler};
+use crate::cpu::{Exec, Handler};
 
 /// Which operands are multiplied; the digits of the mnemonic.
 #[derive(Clone, Copy)]
@@ -89,7 +91,7 @@ fn compute<N: Ieee>(env: &mut Env, signs: Signs, n: usize, [a, b, c]: [N; 3]) ->
     mul_add(env, a, b, c)
 }
 
-fn packed<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn packed<'m, M: Way<'m>, N: Ieee, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let third = P::vector::<U>(core, op)?;
     let [first, second] = [op.dst, op.extra].map(|n| U::register(core, n));
@@ -107,7 +109,7 @@ fn packed<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// The numbers above the low one are those of the destination.
-fn scalar<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn scalar<'m, M: Way<'m>, N: Ieee, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let third: N = P::number(core, op)?;
     let destination = core.cpu.sse.get(op.dst);
@@ -117,7 +119,7 @@ fn scalar<N: Ieee, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
     let mut env = core.sse_env();
     let value = compute(&mut env, signs, 0, operands);
     core.settle_sse(&env)?;
-    U::set(core, op, [replace(destination, value, 0), 0]);
+    U::set(core, op, [replace(destination, value, 0), ZERO]);
     Ok(())
 }
 

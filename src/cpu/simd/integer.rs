@@ -4,7 +4,8 @@
 use iced_x86::{Instruction, Mnemonic};
 
 use super::binary::{Binary, binary, operations};
-use super::lanes::{Lane, build, get, horizontal, map, map2};
+use super::lanes::{Lane, build, get, horizontal, low, map, map2};
+use super::state::Bytes;
 use crate::cpu::Handler;
 
 /// All ones where `holds`.
@@ -19,7 +20,7 @@ fn signed_saturate<L: Lane>(value: i32, low: i32, high: i32) -> L {
 
 /// PMADDWD: pairs of signed products, added.
 #[inline(always)]
-fn multiply_add(a: u128, b: u128) -> u128 {
+fn multiply_add(a: Bytes, b: Bytes) -> Bytes {
     build(|n| {
         let product = |k| i32::from(get::<i16>(a, k)) * i32::from(get::<i16>(b, k));
         product(2 * n).wrapping_add(product(2 * n + 1))
@@ -28,7 +29,7 @@ fn multiply_add(a: u128, b: u128) -> u128 {
 
 /// PMADDUBSW: pairs of unsigned by signed products, added with saturation.
 #[inline(always)]
-fn multiply_add_bytes(a: u128, b: u128) -> u128 {
+fn multiply_add_bytes(a: Bytes, b: Bytes) -> Bytes {
     build(|n| {
         let product = |k| i32::from(get::<u8>(a, k)) * i32::from(get::<i8>(b, k));
         signed_saturate::<i16>(product(2 * n) + product(2 * n + 1), -0x8000, 0x7fff)
@@ -37,7 +38,7 @@ fn multiply_add_bytes(a: u128, b: u128) -> u128 {
 
 /// PSADBW: the sum of absolute differences in each half.
 #[inline(always)]
-fn sum_of_differences(a: u128, b: u128) -> u128 {
+fn sum_of_differences(a: Bytes, b: Bytes) -> Bytes {
     build(|half| {
         let difference = |k| u64::from(get::<u8>(a, k).abs_diff(get::<u8>(b, k)));
         (8 * half..8 * half + 8).map(difference).sum::<u64>()
@@ -59,10 +60,10 @@ fn rounded_high(x: i16, y: i16) -> i16 {
 }
 
 /// PHMINPOSUW: the smallest word and where it stands.
-fn minimum_position(b: u128) -> u128 {
+fn minimum_position(b: Bytes) -> Bytes {
     let words = (0..8).map(|n| (get::<u16>(b, n), n));
     let (value, at) = words.min().unwrap_or_default();
-    u128::from(value) | (at as u128) << 16
+    low(u32::from(value) | (at as u32) << 16)
 }
 
 macro_rules! sign {
@@ -126,10 +127,10 @@ operations! {
     Pcmpgtw(a, b, n) = map2(a, b, |x: i16, y: i16| mask::<u16>(x > y));
     Pcmpgtd(a, b, n) = map2(a, b, |x: i32, y: i32| mask::<u32>(x > y));
     Pcmpgtq(a, b, n) = map2(a, b, |x: i64, y: i64| mask::<u64>(x > y));
-    And(a, b, n) = a & b;
-    AndNot(a, b, n) = !a & b;
-    Or(a, b, n) = a | b;
-    Xor(a, b, n) = a ^ b;
+    And(a, b, n) = map2(a, b, |x: u64, y: u64| x & y);
+    AndNot(a, b, n) = map2(a, b, |x: u64, y: u64| !x & y);
+    Or(a, b, n) = map2(a, b, |x: u64, y: u64| x | y);
+    Xor(a, b, n) = map2(a, b, |x: u64, y: u64| x ^ y);
     Pabsb(a, b, n) = map(b, |x: i8| x.unsigned_abs());
     Pabsw(a, b, n) = map(b, |x: i16| x.unsigned_abs());
     Pabsd(a, b, n) = map(b, |x: i32| x.unsigned_abs());

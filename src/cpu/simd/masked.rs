@@ -3,9 +3,11 @@
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind, Register};
 
-use super::lanes::{Lane, across, replace};
+use super::lanes::{Lane, across, get, low, replace};
 use super::operand::{Unit, Vector, by_unit};
+use super::state::ZERO;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::exec::run;
 use crate::cpu::mmu::Access;
 use crate::cpu::width::Width;
@@ -43,11 +45,11 @@ fn load_anywhere<W: Width>(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<W>
 }
 
 /// VMASKMOVPx and VPMASKMOVx from memory: the others become zero.
-fn load_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_masked<'m, M: Way<'m>, W: Width + Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let mask = U::register(core, op.extra);
     let start = core.effective_address(op);
-    let mut result = [0; 2];
+    let mut result = [ZERO; 2];
     for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(mask, n)) {
         let offset = offset_of::<W>(core, op, start, n);
         let value: W = load_anywhere(core, op, offset)?;
@@ -58,27 +60,23 @@ fn load_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// To memory. All are checked before the first is written.
-fn store_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_masked<'m, M: Way<'m>, W: Width + Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let mask = U::register(core, op.extra);
     let source = U::register(core, op.src);
     let start = core.effective_address(op);
+    let user = core.cpu.mode.user;
     let chosen = || (0..count::<W, U>()).filter(|&n| is_chosen::<W>(mask, n));
     for n in chosen() {
         let offset = offset_of::<W>(core, op, start, n);
         let linear = core.linear(Access::Write, op.segment(), offset, <W as Width>::BYTES)?;
-        core.probe_write(
-            linear,
-            <W as Width>::BYTES,
-            core.cpu.mode.user,
-            op.segment(),
-        )?;
+        core.probe_write(linear, <W as Width>::BYTES, user, op.segment())?;
     }
     for n in chosen() {
         let value: W = across(source, n);
         let offset = offset_of::<W>(core, op, start, n);
         let linear = core.linear(Access::Write, op.segment(), offset, <W as Width>::BYTES)?;
-        core.write_linear(core.cpu.mode.user, linear, op.segment(), value)?;
+        core.write_linear(user, linear, op.segment(), value)?;
     }
     Ok(())
 }
@@ -86,13 +84,16 @@ fn store_masked<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec 
 /// VGATHERxx and VPGATHERxx: numbers of width `W` from where indices of width `I` say. The mask
 /// becomes all ones or zeros for each number; one that was read clears it, so that after a fault
 /// the instruction goes on with the rest.
-fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn gather<'m, M: Way<'m>, W: Width + Lane, I: Width + Lane, U: Unit>(
+    core: &mut M,
+    op: &Op,
+) -> Exec {
     U::enter(core)?;
     let signs = core.cpu.sse.ymm(op.extra);
     let mut result = core.cpu.sse.ymm(op.dst);
     let indices = core.cpu.sse.ymm(op.index);
     let numbers = count::<W, U>().min(count::<I, U>());
-    let mut mask = [0; 2];
+    let mut mask = [ZERO; 2];
     for n in (0..count::<W, U>()).filter(|&n| is_chosen::<W>(signs, n)) {
         set(&mut mask, n, W::truncate(u64::MAX));
     }
@@ -110,7 +111,7 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
                 Ok(value) => {
                     set(&mut result, n, value);
                     // Each number is written as a vector, also where the next one faults.
-                    result[1] = if U::LANES == 1 { 0 } else { result[1] };
+                    result[1] = if U::LANES == 1 { ZERO } else { result[1] };
                 }
                 Err(raised) => {
                     outcome = Err(raised);
@@ -123,12 +124,12 @@ fn gather<W: Width + Lane, I: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &O
     // What lies above the result is cleared.
     let bytes = numbers * <W as Lane>::BYTES;
     let kept = |vector: Vector| match bytes {
-        8 => [vector[0] & u128::from(u64::MAX), 0],
-        16 => [vector[0], 0],
+        8 => [low(get::<u64>(vector[0], 0)), ZERO],
+        16 => [vector[0], ZERO],
         _ => vector,
     };
     if outcome.is_ok() {
-        (result, mask) = (kept(result), [0; 2]);
+        (result, mask) = (kept(result), [ZERO; 2]);
     }
     core.cpu.sse.set_ymm(op.dst, result);
     core.cpu.sse.set_ymm(op.extra, mask);

@@ -25,7 +25,7 @@ use iced_x86::Instruction;
 
 use super::Handler;
 
-pub use state::{MXCSR_MASK, Sse};
+pub use state::{Bytes, MXCSR_MASK, Sse};
 
 /// The handlers of this folder.
 pub(super) fn handler(instruction: &Instruction) -> Option<Handler> {

@@ -1,12 +1,13 @@
 //! Moves between XMM and MMX registers, general registers and memory, sign masks, PTEST, CRC32
 //! and state control. Intel SDM volume 1, sections 9.4.1, 10.4.1, 11.4.1, 12 and 14.
 
-use crate::cpu::exec::run;
 use iced_x86::{Code, Instruction, Mnemonic as M, OpKind};
 
-use super::lanes::{Lane, get};
+use super::lanes::{Lane, build, get, low};
 use super::operand::{Mmx, Place, Unit, by_form, by_unit, set_low};
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::{Way, both_ways, one_way, run};
 use crate::cpu::fault::GP;
 use crate::cpu::mmu::Access;
 use crate::cpu::regs::RDI;
@@ -14,7 +15,7 @@ use crate::cpu::simd::MXCSR_MASK;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler, flags};
 
-fn move_register<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn move_register<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value = U::register(core, op.src);
     U::set(core, op, value);
@@ -27,7 +28,7 @@ const fn bytes<U: Unit>() -> u64 {
 }
 
 #[inline(always)]
-fn load_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.aligned_address(op, bytes::<U>())?;
     let value = U::load_at(core, op, offset)?;
@@ -36,7 +37,7 @@ fn load_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 #[inline(always)]
-fn load_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.effective_address(op);
     let value = U::load_at(core, op, offset)?;
@@ -45,14 +46,14 @@ fn load_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 #[inline(always)]
-fn store_aligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.aligned_address(op, bytes::<U>())?;
     U::store_at(core, op, offset, U::register(core, op.src))
 }
 
 #[inline(always)]
-fn store_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let offset = core.effective_address(op);
     U::store_at(core, op, offset, U::register(core, op.src))
@@ -60,24 +61,24 @@ fn store_unaligned<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// MOVSS, MOVSD, MOVD, MOVQ from memory: the rest of the register becomes zero.
 #[inline(always)]
-fn load_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_scalar<'m, M: Way<'m>, W: Width, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let value = core.load::<W>(op)?.zero_extend();
-    U::set(core, op, [value.into(), 0]);
+    let value = core.load::<W>(op)?;
+    U::set(core, op, [low(value.zero_extend()), ZERO]);
     Ok(())
 }
 
 #[inline(always)]
-fn store_scalar<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_scalar<'m, M: Way<'m>, W: Width, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let value = U::register(core, op.src)[0] as u64;
+    let value = get(U::register(core, op.src)[0], 0);
     core.store(op, W::truncate(value))?;
     U::note_use(core);
     Ok(())
 }
 
 /// MOVSS and MOVSD between registers.
-fn merge<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn merge<'m, M: Way<'m>, L: Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: L = get(core.cpu.sse.get(op.src), 0);
     set_low::<U, L>(core, op, value);
@@ -85,28 +86,28 @@ fn merge<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// MOVQ between XMM registers: the upper half becomes zero.
-fn move_low64<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn move_low64<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let value = core.cpu.sse.get(op.src) as u64;
-    U::set(core, op, [value.into(), 0]);
+    let value: u64 = get(core.cpu.sse.get(op.src), 0);
+    U::set(core, op, [low(value), ZERO]);
     Ok(())
 }
 
 /// The destination gets `low` and `high`.
 #[inline(always)]
 fn set_halves<U: Unit>(core: &mut Core<'_>, op: &Op, low: u64, high: u64) {
-    U::set(core, op, [u128::from(high) << 64 | u128::from(low), 0]);
+    U::set(core, op, [build(|n| [low, high][n]), ZERO]);
 }
 
 /// The halves of the first source, low and high.
 #[inline(always)]
 fn halves<U: Unit>(core: &Core<'_>, op: &Op) -> (u64, u64) {
     let first = U::first(core, op)[0];
-    (first as u64, (first >> 64) as u64)
+    (get(first, 0), get(first, 1))
 }
 
 /// MOVLPS, MOVLPD from memory.
-fn load_low<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_low<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let low = core.load(op)?;
     let (_, high) = halves::<U>(core, op);
@@ -115,7 +116,7 @@ fn load_low<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// MOVHPS, MOVHPD from memory.
-fn load_high<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn load_high<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let high = core.load(op)?;
     let (low, _) = halves::<U>(core, op);
@@ -124,39 +125,39 @@ fn load_high<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// MOVHPS, MOVHPD to memory.
-fn store_high<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn store_high<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    core.store(op, (core.cpu.sse.get(op.src) >> 64) as u64)
+    core.store(op, get::<u64>(core.cpu.sse.get(op.src), 1))
 }
 
-fn movhlps<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn movhlps<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let low = (core.cpu.sse.get(op.src) >> 64) as u64;
+    let low = get(core.cpu.sse.get(op.src), 1);
     let (_, high) = halves::<U>(core, op);
     set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
-fn movlhps<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn movlhps<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let high = core.cpu.sse.get(op.src) as u64;
+    let high = get(core.cpu.sse.get(op.src), 0);
     let (low, _) = halves::<U>(core, op);
     set_halves::<U>(core, op, low, high);
     Ok(())
 }
 
 /// MOVD, MOVQ from a general register.
-fn from_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn from_general<'m, M: Way<'m>, W: Width, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: W = core.cpu.regs.read(op.src);
-    U::set(core, op, [value.zero_extend().into(), 0]);
+    U::set(core, op, [low(value.zero_extend()), ZERO]);
     Ok(())
 }
 
-fn to_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn to_general<'m, M: Way<'m>, W: Width, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     U::note_use(core);
-    let value = U::register(core, op.src)[0] as u64;
+    let value = get(U::register(core, op.src)[0], 0);
     core.cpu.regs.write(op.dst, W::truncate(value));
     Ok(())
 }
@@ -164,8 +165,8 @@ fn to_general<W: Width, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 fn movdq2q(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_sse()?;
     core.check_mmx()?;
-    let value = core.cpu.sse.get(op.src) as u64;
-    Mmx::set(core, op, [value.into(), 0]);
+    let value = core.cpu.sse.get(op.src);
+    Mmx::set(core, op, [value, ZERO]);
     Ok(())
 }
 
@@ -174,7 +175,7 @@ fn movq2dq(core: &mut Core<'_>, op: &Op) -> Exec {
     core.check_mmx()?;
     core.cpu.fpu.enter_mmx();
     let value = core.cpu.fpu.mmx(op.src);
-    core.cpu.sse.set(op.dst, u128::from(value));
+    core.cpu.sse.set(op.dst, low(value));
     Ok(())
 }
 
@@ -185,12 +186,12 @@ fn emms(core: &mut Core<'_>, _op: &Op) -> Exec {
 }
 
 /// The signs of the first `lanes` lanes.
-fn signs<L: Lane>(vector: u128, lanes: usize) -> u64 {
+fn signs<L: Lane>(vector: Bytes, lanes: usize) -> u64 {
     let top = L::BYTES * 8 - 1;
     (0..lanes).fold(0, |m, n| m | (get::<L>(vector, n).bits() >> top & 1) << n)
 }
 
-fn sign_mask<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn sign_mask<'m, M: Way<'m>, L: Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     U::note_use(core);
     let lanes = U::BYTES / L::BYTES;
@@ -201,23 +202,29 @@ fn sign_mask<L: Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// MASKMOVDQU and MASKMOVQ: the bytes of `value` whose mask byte has its top bit set. All bytes have
 /// to lie within the segment; pages are touched for those that are written, and before the first is.
-fn store_masked(core: &mut Core<'_>, op: &Op, value: u128, mask: u128, bytes: u64) -> Exec {
+fn store_masked<'m, M: Way<'m>>(
+    core: &mut M,
+    op: &Op,
+    value: Bytes,
+    mask: Bytes,
+    bytes: u64,
+) -> Exec {
     let (start, addresses) = (core.cpu.regs.get(RDI), core.cpu.regs.get(op.address_mask));
     let linear = core.linear(Access::Write, op.segment(), start & addresses, bytes)?;
     // Alignment is that of MASKMOVQ for both, as processors have it.
     core.check_alignment(linear, 8)?;
-    let chosen = || (0..bytes).filter(|n| mask >> (8 * n + 7) & 1 != 0);
+    let chosen = || (0..bytes).filter(|&n| mask[n as usize] >> 7 != 0);
     for n in chosen() {
         core.open_at::<u8>(op.segment(), start.wrapping_add(n) & addresses)?;
     }
     for n in chosen() {
-        let byte = (value >> (8 * n)) as u8;
-        core.store_at(op.segment(), start.wrapping_add(n) & addresses, byte)?;
+        let offset = start.wrapping_add(n) & addresses;
+        core.store_at(op.segment(), offset, value[n as usize])?;
     }
     Ok(())
 }
 
-fn maskmov<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn maskmov<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     U::note_use(core);
     // The first operand is the implied address: the registers are the second and third.
@@ -227,10 +234,10 @@ fn maskmov<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 
 /// PTEST, and by the signs of lanes alone VTESTPS and VTESTPD. ZF: no common bit; CF: the source
 /// has no bit that the destination lacks.
-fn test<T: Tested, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn test<'m, M: Way<'m>, T: Tested, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let b = P::vector::<U>(core, op)?.map(|lane| lane & T::BITS);
-    let a = U::register(core, op.dst);
+    let b = P::vector::<U>(core, op)?.map(|b| u128::from_le_bytes(b) & T::BITS);
+    let a = U::register(core, op.dst).map(u128::from_le_bytes);
     let mut bits = 0;
     if a[0] & b[0] | a[1] & b[1] == 0 {
         bits |= flags::ZF;
@@ -282,7 +289,7 @@ fn crc32<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn ldmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn ldmxcsr<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: u32 = core.load(op)?;
     if value & !MXCSR_MASK != 0 {
@@ -292,7 +299,7 @@ fn ldmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     Ok(())
 }
 
-fn stmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn stmxcsr<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     core.store(op, core.cpu.sse.mxcsr)
 }
@@ -300,7 +307,7 @@ fn stmxcsr<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 /// The handler of a whole-register move.
 fn whole(i: &Instruction, load: Handler, store: Handler) -> Handler {
     match (i.op_kind(0), i.op_kind(1)) {
-        (OpKind::Register, OpKind::Register) => by_unit!(i, move_register),
+        (OpKind::Register, OpKind::Register) => by_unit!(quick i, move_register),
         (OpKind::Register, _) => load,
         _ => store,
     }
@@ -309,20 +316,24 @@ fn whole(i: &Instruction, load: Handler, store: Handler) -> Handler {
 fn scalar_handler(i: &Instruction) -> Option<Handler> {
     let memory = (0..2).find(|&n| n < i.op_count() && i.op_kind(n) == OpKind::Memory);
     Some(match (i.mnemonic(), memory) {
-        (M::Movss | M::Vmovss, None) => by_unit!(i, merge, u32),
-        (M::Movss | M::Vmovss, Some(0)) => by_unit!(i, store_scalar, u32),
-        (M::Movss | M::Vmovss, _) => by_unit!(i, load_scalar, u32),
-        (M::Movsd | M::Vmovsd, None) => by_unit!(i, merge, u64),
-        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(0)) => by_unit!(i, store_scalar, u64),
-        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(_)) => by_unit!(i, load_scalar, u64),
-        (M::Movd | M::Vmovd, Some(0)) => by_unit!(i, store_scalar, u32),
-        (M::Movd | M::Vmovd, Some(_)) => by_unit!(i, load_scalar, u32),
-        (M::Movd | M::Vmovd, None) if i.op_register(0).is_xmm() => by_unit!(i, from_general, u32),
-        (M::Movd | M::Vmovd, None) => by_unit!(i, to_general, u32),
+        (M::Movss | M::Vmovss, None) => by_unit!(quick i, merge, u32),
+        (M::Movss | M::Vmovss, Some(0)) => by_unit!(quick i, store_scalar, u32),
+        (M::Movss | M::Vmovss, _) => by_unit!(quick i, load_scalar, u32),
+        (M::Movsd | M::Vmovsd, None) => by_unit!(quick i, merge, u64),
+        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(0)) => {
+            by_unit!(quick i, store_scalar, u64)
+        }
+        (M::Movsd | M::Vmovsd | M::Movq | M::Vmovq, Some(_)) => by_unit!(quick i, load_scalar, u64),
+        (M::Movd | M::Vmovd, Some(0)) => by_unit!(quick i, store_scalar, u32),
+        (M::Movd | M::Vmovd, Some(_)) => by_unit!(quick i, load_scalar, u32),
+        (M::Movd | M::Vmovd, None) if i.op_register(0).is_xmm() => {
+            by_unit!(quick i, from_general, u32)
+        }
+        (M::Movd | M::Vmovd, None) => by_unit!(quick i, to_general, u32),
         (M::Movq | M::Vmovq, None) => match (i.op_register(0), i.op_register(1)) {
-            (to, from) if to.is_xmm() && from.is_xmm() => by_unit!(i, move_low64),
-            (to, _) if to.is_xmm() => by_unit!(i, from_general, u64),
-            _ => by_unit!(i, to_general, u64),
+            (to, from) if to.is_xmm() && from.is_xmm() => by_unit!(quick i, move_low64),
+            (to, _) if to.is_xmm() => by_unit!(quick i, from_general, u64),
+            _ => by_unit!(quick i, to_general, u64),
         },
         _ => return None,
     })
@@ -331,33 +342,33 @@ fn scalar_handler(i: &Instruction) -> Option<Handler> {
 fn mmx_handler(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
         Code::Movd_mm_rm32 => match instruction.op_kind(1) {
-            OpKind::Register => run!(from_general::<u32, Mmx>),
-            _ => run!(load_scalar::<u32, Mmx>),
+            OpKind::Register => one_way!(from_general, u32, Mmx),
+            _ => both_ways!(load_scalar, u32, Mmx),
         },
         Code::Movq_mm_rm64 => match instruction.op_kind(1) {
-            OpKind::Register => run!(from_general::<u64, Mmx>),
-            _ => run!(load_scalar::<u64, Mmx>),
+            OpKind::Register => one_way!(from_general, u64, Mmx),
+            _ => both_ways!(load_scalar, u64, Mmx),
         },
         Code::Movd_rm32_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(to_general::<u32, Mmx>),
-            _ => run!(store_scalar::<u32, Mmx>),
+            OpKind::Register => one_way!(to_general, u32, Mmx),
+            _ => both_ways!(store_scalar, u32, Mmx),
         },
         Code::Movq_rm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(to_general::<u64, Mmx>),
-            _ => run!(store_scalar::<u64, Mmx>),
+            OpKind::Register => one_way!(to_general, u64, Mmx),
+            _ => both_ways!(store_scalar, u64, Mmx),
         },
         Code::Movq_mm_mmm64 => match instruction.op_kind(1) {
-            OpKind::Register => run!(move_register::<Mmx>),
-            _ => run!(load_scalar::<u64, Mmx>),
+            OpKind::Register => both_ways!(move_register, Mmx),
+            _ => both_ways!(load_scalar, u64, Mmx),
         },
         Code::Movq_mmm64_mm => match instruction.op_kind(0) {
-            OpKind::Register => run!(move_register::<Mmx>),
-            _ => run!(store_scalar::<u64, Mmx>),
+            OpKind::Register => both_ways!(move_register, Mmx),
+            _ => both_ways!(store_scalar, u64, Mmx),
         },
-        Code::Movntq_m64_mm => run!(store_scalar::<u64, Mmx>),
+        Code::Movntq_m64_mm => both_ways!(store_scalar, u64, Mmx),
         Code::Movdq2q_mm_xmm => run!(movdq2q),
         Code::Movq2dq_xmm_mm => run!(movq2dq),
-        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => run!(sign_mask::<u8, Mmx>),
+        Code::Pmovmskb_r32_mm | Code::Pmovmskb_r64_mm => one_way!(sign_mask, u8, Mmx),
         Code::Emms => run!(emms),
         _ => return None,
     })
@@ -378,25 +389,31 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
 fn whole_handler(i: &Instruction) -> Option<Handler> {
     let to_memory = i.op_kind(0) == OpKind::Memory;
     Some(match i.mnemonic() {
-        M::Movaps | M::Movapd | M::Movdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa => {
-            whole(i, by_unit!(i, load_aligned), by_unit!(i, store_aligned))
-        }
-        M::Movups | M::Movupd | M::Movdqu | M::Vmovups | M::Vmovupd | M::Vmovdqu => {
-            whole(i, by_unit!(i, load_unaligned), by_unit!(i, store_unaligned))
-        }
-        M::Lddqu | M::Vlddqu => by_unit!(i, load_unaligned),
+        M::Movaps | M::Movapd | M::Movdqa | M::Vmovaps | M::Vmovapd | M::Vmovdqa => whole(
+            i,
+            by_unit!(quick i, load_aligned),
+            by_unit!(quick i, store_aligned),
+        ),
+        M::Movups | M::Movupd | M::Movdqu | M::Vmovups | M::Vmovupd | M::Vmovdqu => whole(
+            i,
+            by_unit!(quick i, load_unaligned),
+            by_unit!(quick i, store_unaligned),
+        ),
+        M::Lddqu | M::Vlddqu => by_unit!(quick i, load_unaligned),
         M::Movntps | M::Movntpd | M::Movntdq | M::Vmovntps | M::Vmovntpd | M::Vmovntdq => {
-            by_unit!(i, store_aligned)
+            by_unit!(quick i, store_aligned)
         }
-        M::Movntdqa | M::Vmovntdqa => by_unit!(i, load_aligned),
+        M::Movntdqa | M::Vmovntdqa => by_unit!(quick i, load_aligned),
         M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd if to_memory => {
-            by_unit!(i, store_scalar, u64)
+            by_unit!(quick i, store_scalar, u64)
         }
-        M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd => by_unit!(i, load_low),
-        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd if to_memory => by_unit!(i, store_high),
-        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd => by_unit!(i, load_high),
-        M::Movhlps | M::Vmovhlps => by_unit!(i, movhlps),
-        M::Movlhps | M::Vmovlhps => by_unit!(i, movlhps),
+        M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd => by_unit!(quick i, load_low),
+        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd if to_memory => {
+            by_unit!(quick i, store_high)
+        }
+        M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd => by_unit!(quick i, load_high),
+        M::Movhlps | M::Vmovhlps => by_unit!(quick i, movhlps),
+        M::Movlhps | M::Vmovlhps => by_unit!(quick i, movlhps),
         _ => return None,
     })
 }
@@ -407,7 +424,7 @@ fn other_handler(i: &Instruction) -> Option<Handler> {
         M::Movmskpd | M::Vmovmskpd => by_unit!(i, sign_mask, u64),
         M::Pmovmskb | M::Vpmovmskb => by_unit!(i, sign_mask, u8),
         M::Maskmovdqu | M::Vmaskmovdqu => by_unit!(i, maskmov),
-        M::Maskmovq => run!(maskmov::<Mmx>),
+        M::Maskmovq => one_way!(maskmov, Mmx),
         M::Ptest | M::Vptest => by_form!(i, test, All),
         M::Vtestps => by_form!(i, test, SignsOfSingles),
         M::Vtestpd => by_form!(i, test, SignsOfDoubles),

@@ -6,15 +6,17 @@
 //! first source of its own, accepts memory at any alignment, and clears what lies above its
 //! width.
 
-use super::lanes::{Lane, replace};
+use super::lanes::{Lane, get, low, replace};
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::fault::{GP, MF, NM, UD};
 use crate::cpu::fpu::soft::Ieee;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, cr0, cr4};
 
 /// A vector: two lanes of 128 bits. SSE has the first of them, MMX half of that.
-pub(crate) type Vector = [u128; 2];
+pub(crate) type Vector = [Bytes; 2];
 
 impl Core<'_> {
     /// What every SSE instruction checks: #UD unless the system saves the registers, #NM after a
@@ -77,29 +79,11 @@ impl Core<'_> {
         Ok(offset)
     }
 
-    #[inline(always)]
-    pub(super) fn load_128(&mut self, op: &Op, offset: u64) -> Exec<u128> {
-        Ok(u128::from_le_bytes(self.load_bytes(op.segment(), offset)?))
-    }
-
-    /// 32 bytes.
-    #[inline(always)]
-    pub(super) fn load_256(&mut self, op: &Op, offset: u64) -> Exec<Vector> {
-        let bytes: [u8; 32] = self.load_bytes(op.segment(), offset)?;
-        let (low, high) = bytes.split_at(16);
-        let lane = |half: &[u8]| {
-            let mut lane = [0; 16];
-            lane.copy_from_slice(half);
-            u128::from_le_bytes(lane)
-        };
-        Ok([lane(low), lane(high)])
-    }
-
     /// Loads 16 bytes at any alignment.
     #[inline(always)]
-    pub(crate) fn load_unaligned(&mut self, op: &Op) -> Exec<u128> {
+    pub(crate) fn load_unaligned(&mut self, op: &Op) -> Exec<Bytes> {
         let offset = self.effective_address(op);
-        self.load_128(op, offset)
+        self.load_bytes(op.segment(), offset)
     }
 }
 
@@ -117,15 +101,15 @@ pub(crate) trait Unit {
     /// Register `n`.
     fn register(core: &Core<'_>, n: u8) -> Vector;
     /// The memory operand, as a source.
-    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector>;
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector>;
     /// The first source.
     fn first(core: &Core<'_>, op: &Op) -> Vector;
     /// Writes the destination register.
     fn set(core: &mut Core<'_>, op: &Op, value: Vector);
     /// The memory operand at `offset`.
-    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector>;
+    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector>;
     /// Writes the memory operand at `offset`.
-    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec;
+    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec;
 }
 
 /// MMX registers.
@@ -152,12 +136,12 @@ impl Unit for Mmx {
 
     #[inline(always)]
     fn register(core: &Core<'_>, n: u8) -> Vector {
-        [core.cpu.fpu.mmx(n).into(), 0]
+        [low(core.cpu.fpu.mmx(n)), ZERO]
     }
 
     #[inline(always)]
-    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
-        Ok([core.load::<u64>(op)?.into(), 0])
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        Ok([low(core.load::<u64>(op)?), ZERO])
     }
 
     #[inline(always)]
@@ -168,17 +152,17 @@ impl Unit for Mmx {
     #[inline(always)]
     fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
         core.cpu.fpu.enter_mmx();
-        core.cpu.fpu.set_mmx(op.dst, value[0] as u64);
+        core.cpu.fpu.set_mmx(op.dst, get(value[0], 0));
     }
 
     #[inline(always)]
-    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
-        Ok([core.load_at::<u64>(op.segment(), offset)?.into(), 0])
+    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, _offset: u64) -> Exec<Vector> {
+        Self::load(core, op)
     }
 
     #[inline(always)]
-    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
-        core.store_at(op.segment(), offset, value[0] as u64)
+    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, _: u64, value: Vector) -> Exec {
+        core.store(op, get::<u64>(value[0], 0))
     }
 }
 
@@ -190,11 +174,11 @@ impl Unit for Sse {
 
     #[inline(always)]
     fn register(core: &Core<'_>, n: u8) -> Vector {
-        [core.cpu.sse.get(n), 0]
+        [core.cpu.sse.get(n), ZERO]
     }
 
     #[inline(always)]
-    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
         let offset = core.aligned_address(op, 16)?;
         Self::load_at(core, op, offset)
     }
@@ -210,13 +194,13 @@ impl Unit for Sse {
     }
 
     #[inline(always)]
-    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
-        Ok([core.load_128(op, offset)?, 0])
+    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
+        Ok([core.load_bytes(op, offset)?, ZERO])
     }
 
     #[inline(always)]
-    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
-        core.store_bytes(op.segment(), offset, value[0].to_le_bytes())
+    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
+        core.store_bytes(op, offset, value[0])
     }
 }
 
@@ -228,12 +212,13 @@ impl Unit for Avx128 {
 
     #[inline(always)]
     fn register(core: &Core<'_>, n: u8) -> Vector {
-        [core.cpu.sse.get(n), 0]
+        [core.cpu.sse.get(n), ZERO]
     }
 
     #[inline(always)]
-    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
-        Ok([core.load_unaligned(op)?, 0])
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        let offset = core.effective_address(op);
+        Self::load_at(core, op, offset)
     }
 
     #[inline(always)]
@@ -243,16 +228,16 @@ impl Unit for Avx128 {
 
     #[inline(always)]
     fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
-        core.cpu.sse.set_ymm(op.dst, [value[0], 0]);
+        core.cpu.sse.set_ymm(op.dst, [value[0], ZERO]);
     }
 
     #[inline(always)]
-    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
+    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
         Sse::load_at(core, op, offset)
     }
 
     #[inline(always)]
-    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
         Sse::store_at(core, op, offset, value)
     }
 }
@@ -271,9 +256,9 @@ impl Unit for Avx256 {
     }
 
     #[inline(always)]
-    fn load(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
         let offset = core.effective_address(op);
-        core.load_256(op, offset)
+        Self::load_at(core, op, offset)
     }
 
     #[inline(always)]
@@ -287,29 +272,31 @@ impl Unit for Avx256 {
     }
 
     #[inline(always)]
-    fn load_at(core: &mut Core<'_>, op: &Op, offset: u64) -> Exec<Vector> {
-        core.load_256(op, offset)
+    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
+        let bytes: [u8; 32] = core.load_bytes(op, offset)?;
+        let (halves, _) = bytes.as_chunks();
+        Ok([halves[0], halves[1]])
     }
 
     #[inline(always)]
-    fn store_at(core: &mut Core<'_>, op: &Op, offset: u64, value: Vector) -> Exec {
+    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
         let mut bytes = [0; 32];
-        bytes[..16].copy_from_slice(&value[0].to_le_bytes());
-        bytes[16..].copy_from_slice(&value[1].to_le_bytes());
-        core.store_bytes(op.segment(), offset, bytes)
+        bytes[..16].copy_from_slice(&value[0]);
+        bytes[16..].copy_from_slice(&value[1]);
+        core.store_bytes(op, offset, bytes)
     }
 }
 
 /// Where the second source comes from.
 pub(crate) trait Place {
     /// A whole vector.
-    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector>;
+    fn vector<'m, U: Unit>(core: &mut impl Way<'m>, op: &Op) -> Exec<Vector>;
     /// Its low bits, of which memory holds no more.
-    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W>;
+    fn low<'m, W: Width>(core: &mut impl Way<'m>, op: &Op) -> Exec<W>;
 
     /// One number.
     #[inline(always)]
-    fn number<N: Ieee>(core: &mut Core<'_>, op: &Op) -> Exec<N> {
+    fn number<'m, N: Ieee>(core: &mut impl Way<'m>, op: &Op) -> Exec<N> {
         Ok(N::from_bits(if N::BITS == 32 {
             Self::low::<u32>(core, op)?.into()
         } else {
@@ -318,7 +305,7 @@ pub(crate) trait Place {
     }
 
     /// One lane of 128 bits, at any alignment.
-    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128>;
+    fn lane<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Bytes>;
 }
 
 /// The register `op.src`.
@@ -328,35 +315,36 @@ pub(crate) struct Memory;
 
 impl Place for Register {
     #[inline(always)]
-    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+    fn vector<'m, U: Unit>(core: &mut impl Way<'m>, op: &Op) -> Exec<Vector> {
         Ok(U::register(core, op.src))
     }
 
     #[inline(always)]
-    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W> {
-        Ok(W::truncate(core.cpu.sse.get(op.src) as u64))
+    fn low<'m, W: Width>(core: &mut impl Way<'m>, op: &Op) -> Exec<W> {
+        Ok(W::truncate(get(core.cpu.sse.get(op.src), 0)))
     }
 
     #[inline(always)]
-    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
+    fn lane<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Bytes> {
         Ok(core.cpu.sse.get(op.src))
     }
 }
 
 impl Place for Memory {
     #[inline(always)]
-    fn vector<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec<Vector> {
+    fn vector<'m, U: Unit>(core: &mut impl Way<'m>, op: &Op) -> Exec<Vector> {
         U::load(core, op)
     }
 
     #[inline(always)]
-    fn low<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec<W> {
+    fn low<'m, W: Width>(core: &mut impl Way<'m>, op: &Op) -> Exec<W> {
         core.load(op)
     }
 
     #[inline(always)]
-    fn lane(core: &mut Core<'_>, op: &Op) -> Exec<u128> {
-        core.load_unaligned(op)
+    fn lane<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Bytes> {
+        let offset = core.effective_address(op);
+        core.load_bytes(op, offset)
     }
 }
 
@@ -364,7 +352,7 @@ impl Place for Memory {
 #[inline(always)]
 pub(super) fn set_low<U: Unit, L: Lane>(core: &mut Core<'_>, op: &Op, value: L) {
     let first = U::first(core, op)[0];
-    U::set(core, op, [replace(first, value, 0), 0]);
+    U::set(core, op, [replace(first, value, 0), ZERO]);
 }
 
 /// What the tables ask of an instruction.
@@ -404,35 +392,48 @@ pub(super) fn has_memory(instruction: &iced_x86::Instruction) -> bool {
     (0..instruction.op_count()).any(|n| instruction.op_kind(n) == iced_x86::OpKind::Memory)
 }
 
-/// A handler's instance for the unit and the place of an instruction that has no MMX form.
+/// A handler's instance for the unit and the place of an instruction that has no MMX form; marked
+/// `quick`, with a quick way.
 macro_rules! by_form {
-    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
-        use crate::cpu::exec::run;
+    (quick $instruction:expr, $handler:ident $(, $parameter:ty)*) => {
+        by_form!(both_ways $instruction, $handler $(, $parameter)*)
+    };
+    ($way:ident $instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::$way;
         use crate::cpu::simd::operand::{
             Avx128, Avx256, Memory, Register, Registers, Sse, has_memory, registers,
         };
         match (registers($instruction), has_memory($instruction)) {
-            (Registers::Avx256, true) => run!($handler::<$($parameter,)* Avx256, Memory>),
-            (Registers::Avx256, false) => run!($handler::<$($parameter,)* Avx256, Register>),
-            (Registers::Avx128, true) => run!($handler::<$($parameter,)* Avx128, Memory>),
-            (Registers::Avx128, false) => run!($handler::<$($parameter,)* Avx128, Register>),
-            (_, true) => run!($handler::<$($parameter,)* Sse, Memory>),
-            (_, false) => run!($handler::<$($parameter,)* Sse, Register>),
+            (Registers::Avx256, true) => $way!($handler $(, $parameter)*, Avx256, Memory),
+            (Registers::Avx256, false) => $way!($handler $(, $parameter)*, Avx256, Register),
+            (Registers::Avx128, true) => $way!($handler $(, $parameter)*, Avx128, Memory),
+            (Registers::Avx128, false) => $way!($handler $(, $parameter)*, Avx128, Register),
+            (_, true) => $way!($handler $(, $parameter)*, Sse, Memory),
+            (_, false) => $way!($handler $(, $parameter)*, Sse, Register),
         }
     }};
+    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {
+        by_form!(one_way $instruction, $handler $(, $parameter)*)
+    };
 }
 
 /// A handler's instance for the unit of an instruction.
 macro_rules! by_unit {
-    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
-        use crate::cpu::exec::run;
+    (quick $instruction:expr, $handler:ident $(, $parameter:ty)*) => {
+        by_unit!(both_ways $instruction, $handler $(, $parameter)*)
+    };
+    ($way:ident $instruction:expr, $handler:ident $(, $parameter:ty)*) => {{
+        use crate::cpu::exec::$way;
         use crate::cpu::simd::operand::{Avx128, Avx256, Registers, Sse, registers};
         match registers($instruction) {
-            Registers::Avx256 => run!($handler::<$($parameter,)* Avx256>),
-            Registers::Avx128 => run!($handler::<$($parameter,)* Avx128>),
-            _ => run!($handler::<$($parameter,)* Sse>),
+            Registers::Avx256 => $way!($handler $(, $parameter)*, Avx256),
+            Registers::Avx128 => $way!($handler $(, $parameter)*, Avx128),
+            _ => $way!($handler $(, $parameter)*, Sse),
         }
     }};
+    ($instruction:expr, $handler:ident $(, $parameter:ty)*) => {
+        by_unit!(one_way $instruction, $handler $(, $parameter)*)
+    };
 }
 
 pub(super) use {by_form, by_unit};

@@ -8,13 +8,15 @@ use super::binary::{Binary, Immediate, binary, each, with_immediate};
 use super::lanes::{Lane, across, build, get};
 use super::operand::{Avx256, Memory, Place, Register, Unit, by_form, has_memory};
 use super::shuffle::Pshufd;
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
-use crate::cpu::exec::run;
+use crate::cpu::exec::Way;
+use crate::cpu::exec::{one_way, run};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler};
 
 /// VBROADCASTSS, VBROADCASTSD, VPBROADCASTx: the low number everywhere.
-fn broadcast<W: Width + Lane, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn broadcast<'m, M: Way<'m>, W: Width + Lane, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: W = P::low(core, op)?;
     U::set(core, op, each::<U>(|_| build(|_| value)));
@@ -30,7 +32,7 @@ fn broadcast_lane(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// VINSERTF128 and VINSERTI128.
-fn insert_lane<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn insert_lane<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
     let lane = P::lane(core, op)?;
     let mut vector = core.cpu.sse.ymm(op.extra);
@@ -45,19 +47,19 @@ fn extract_lane(core: &mut Core<'_>, op: &Op) -> Exec {
     let lane = core.cpu.sse.ymm(op.src)[op.immediate as usize & 1];
     if op.has_memory() {
         let offset = core.effective_address(op);
-        return core.store_bytes(op.segment(), offset, lane.to_le_bytes());
+        return core.store_bytes(op.segment(), offset, lane);
     }
-    core.cpu.sse.set_ymm(op.dst, [lane, 0]);
+    core.cpu.sse.set_ymm(op.dst, [lane, ZERO]);
     Ok(())
 }
 
 /// VPERM2F128 and VPERM2I128: each lane of the result is one of the four, or zero.
-fn permute_lanes<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn permute_lanes<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
     let [b0, b1] = P::vector::<Avx256>(core, op)?;
     let [a0, a1] = core.cpu.sse.ymm(op.extra);
     let chosen = |control: u64| match control & 15 {
-        c if c & 8 != 0 => 0,
+        c if c & 8 != 0 => ZERO,
         c => [a0, a1, b0, b1][c as usize & 3],
     };
     let result = [chosen(op.immediate), chosen(op.immediate >> 4)];
@@ -66,7 +68,7 @@ fn permute_lanes<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// VPERMQ and VPERMPD: four quadwords, chosen by two bits of the immediate each.
-fn permute_quadwords<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn permute_quadwords<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
     let b = P::vector::<Avx256>(core, op)?;
     let result = each::<Avx256>(|lane| {
@@ -77,7 +79,7 @@ fn permute_quadwords<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// VPERMD and VPERMPS: eight doublewords, chosen by those of the first source.
-fn permute_doublewords<P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn permute_doublewords<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
     let b = P::vector::<Avx256>(core, op)?;
     let indices = core.cpu.sse.ymm(op.extra);
@@ -92,7 +94,7 @@ struct DoublesByImmediate;
 impl Immediate for DoublesByImmediate {
     const BITS_A_LANE: usize = 2;
 
-    fn apply(_: u128, b: u128, immediate: u8, _: usize) -> u128 {
+    fn apply(_: Bytes, b: Bytes, immediate: u8, _: usize) -> Bytes {
         build(|n| get::<u64>(b, usize::from(immediate >> n & 1)))
     }
 }
@@ -102,13 +104,13 @@ struct SinglesByVector;
 struct DoublesByVector;
 
 impl Binary for SinglesByVector {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         build(|n| get::<u32>(a, get::<u32>(b, n) as usize & 3))
     }
 }
 
 impl Binary for DoublesByVector {
-    fn apply(a: u128, b: u128, _: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, _: usize) -> Bytes {
         build(|n| get::<u64>(a, get::<u64>(b, n) as usize >> 1 & 1))
     }
 }
@@ -117,9 +119,9 @@ impl Binary for DoublesByVector {
 fn zero_registers(core: &mut Core<'_>, op: &Op) -> Exec {
     core.enter_avx()?;
     let count = if core.cpu.is_64_bit() { 16 } else { 8 };
-    core.cpu.sse.ymm_high[..count].fill(0);
+    core.cpu.sse.ymm_high[..count].fill(ZERO);
     if op.code().mnemonic() == M::Vzeroall {
-        core.cpu.sse.xmm[..count].fill(0);
+        core.cpu.sse.xmm[..count].fill(ZERO);
     }
     Ok(())
 }
@@ -130,8 +132,8 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
     macro_rules! by_place {
         ($handler:ident) => {
             match has_memory(i) {
-                true => run!($handler::<Memory>),
-                false => run!($handler::<Register>),
+                true => one_way!($handler, Memory),
+                false => one_way!($handler, Register),
             }
         };
     }

@@ -1,20 +1,21 @@
 //! Packed shifts: by a vector's low quadword or an immediate, by bits or by bytes; AVX2's by a
 //! count for each lane. Intel SDM volume 1, sections 9.4.6, 11.4.2 and 14.6.
 
-use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::binary::{Binary, Immediate, binary, each, with_immediate};
-use super::lanes::{build, get, map, put};
+use super::lanes::{build, get, low, map, whole};
+use super::state::Bytes;
 use crate::cpu::decode::Op;
+use crate::cpu::exec::{Way, both_ways};
 use crate::cpu::simd::operand::{Avx128, Avx256, Mmx, Place, Registers, Sse, Unit};
 use crate::cpu::simd::operand::{by_form, registers};
-use crate::cpu::{Core, Exec, Handler};
+use crate::cpu::{Exec, Handler};
 
 /// A shift of every lane by one count.
 trait Shift {
     /// Shifts; a count past the width clears the lanes, or fills them with their signs.
-    fn shift(a: u128, count: u64) -> u128;
+    fn shift(a: Bytes, count: u64) -> Bytes;
 }
 
 /// The shift as an operation whose count is the source's low quadword.
@@ -22,8 +23,8 @@ struct ByVector<S>(std::marker::PhantomData<S>);
 
 impl<S: Shift> Binary for ByVector<S> {
     #[inline(always)]
-    fn apply(a: u128, b: u128, _bytes: usize) -> u128 {
-        S::shift(a, b as u64)
+    fn apply(a: Bytes, b: Bytes, _bytes: usize) -> Bytes {
+        S::shift(a, get(b, 0))
     }
 }
 
@@ -33,7 +34,7 @@ macro_rules! shifts {
             struct $name;
             impl Shift for $name {
                 #[inline(always)]
-                fn shift(a: u128, count: u64) -> u128 {
+                fn shift(a: Bytes, count: u64) -> Bytes {
                     let count = u32::try_from(count).unwrap_or(u32::MAX);
                     map(a, |x: $lane| ($shift)(x, count))
                 }
@@ -58,27 +59,27 @@ struct Pslldq;
 struct Psrldq;
 
 impl Shift for Pslldq {
-    fn shift(a: u128, count: u64) -> u128 {
-        if count > 15 { 0 } else { a << (8 * count) }
+    fn shift(a: Bytes, count: u64) -> Bytes {
+        whole(a, |a| a.checked_shl(8 * count.min(16) as u32).unwrap_or(0))
     }
 }
 
 impl Shift for Psrldq {
-    fn shift(a: u128, count: u64) -> u128 {
-        if count > 15 { 0 } else { a >> (8 * count) }
+    fn shift(a: Bytes, count: u64) -> Bytes {
+        whole(a, |a| a.checked_shr(8 * count.min(16) as u32).unwrap_or(0))
     }
 }
 
 /// By the low quadword of 16 bytes, whatever the width: AVX.
-fn by_quadword<S: Shift, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn by_quadword<'m, M: Way<'m>, S: Shift, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let count = P::lane(core, op)? as u64;
+    let count = get(P::lane(core, op)?, 0);
     let a = U::first(core, op);
     U::set(core, op, each::<U>(|n| S::shift(a[n], count)));
     Ok(())
 }
 
-fn by_immediate<S: Shift, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn by_immediate<'m, M: Way<'m>, S: Shift, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let a = U::first(core, op);
     let count = op.immediate & 0xff;
@@ -87,7 +88,7 @@ fn by_immediate<S: Shift, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// By an immediate, of another register than the destination: AVX.
-fn copy_by_immediate<S: Shift, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn copy_by_immediate<'m, M: Way<'m>, S: Shift, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let a = U::register(core, op.src);
     let count = op.immediate & 0xff;
@@ -99,12 +100,12 @@ fn shift<S: Shift>(instruction: &Instruction) -> Option<Handler> {
     let last = instruction.op_count() - 1;
     let immediate = instruction.op_kind(last) == OpKind::Immediate8;
     Some(match (registers(instruction), immediate) {
-        (Registers::Mmx, true) => run!(by_immediate::<S, Mmx>),
-        (Registers::Sse, true) => run!(by_immediate::<S, Sse>),
-        (Registers::Avx128, true) => run!(copy_by_immediate::<S, Avx128>),
-        (Registers::Avx256, true) => run!(copy_by_immediate::<S, Avx256>),
+        (Registers::Mmx, true) => both_ways!(by_immediate, S, Mmx),
+        (Registers::Sse, true) => both_ways!(by_immediate, S, Sse),
+        (Registers::Avx128, true) => both_ways!(copy_by_immediate, S, Avx128),
+        (Registers::Avx256, true) => both_ways!(copy_by_immediate, S, Avx256),
         (Registers::Mmx | Registers::Sse, false) => return binary::<ByVector<S>>(instruction),
-        (_, false) => by_form!(instruction, by_quadword, S),
+        (_, false) => by_form!(quick instruction, by_quadword, S),
     })
 }
 
@@ -115,12 +116,11 @@ macro_rules! each_lane {
     ($($shift:ident: $lane:ty;)*) => {
         $(
             impl Binary for Each<$shift> {
-                fn apply(a: u128, b: u128, _bytes: usize) -> u128 {
-                    let lane = |n| {
+                fn apply(a: Bytes, b: Bytes, _bytes: usize) -> Bytes {
+                    build::<$lane>(|n| {
                         let count: $lane = get(b, n);
-                        $shift::shift(put::<$lane>(get(a, n), 0), count.into()) as $lane
-                    };
-                    build(lane)
+                        get($shift::shift(low::<$lane>(get(a, n)), count.into()), 0)
+                    })
                 }
             }
         )*
@@ -139,18 +139,13 @@ each_lane! {
 struct Palignr;
 
 impl Immediate for Palignr {
-    fn apply(a: u128, b: u128, immediate: u8, bytes: usize) -> u128 {
+    fn apply(a: Bytes, b: Bytes, immediate: u8, bytes: usize) -> Bytes {
         let count = usize::from(immediate);
-        let at = |n: usize| {
-            let from = n + count;
-            let byte = |v: u128, k: usize| v >> (8 * k) & 0xff;
-            match from {
-                _ if from < bytes => byte(b, from),
-                _ if from < 2 * bytes => byte(a, from - bytes),
-                _ => 0,
-            }
-        };
-        (0..bytes).fold(0, |v, n| v | at(n) << (8 * n))
+        build(|n| match n + count {
+            from if from < bytes => b[from],
+            from if from < 2 * bytes => a[from - bytes],
+            _ => 0,
+        })
     }
 }
 

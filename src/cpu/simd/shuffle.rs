@@ -1,20 +1,21 @@
 //! Instructions that move lanes about: unpack, pack, shuffle, blend, insert, extract, widen.
 //! Intel SDM volume 1, sections 9.4.4, 10.4.4, 11.4.2, 12.8 and 14.
 
-use crate::cpu::exec::run;
 use iced_x86::{Instruction, Mnemonic};
 
 use super::binary::{Binary, Immediate, binary, each, from_half, operations, with_immediate};
-use super::lanes::{Lane, build, get, map, replace};
+use super::lanes::{Lane, build, get, low, map, replace, whole};
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::{Way, one_way};
 use crate::cpu::simd::operand::{Mmx, Place, Registers, Unit};
 use crate::cpu::simd::operand::{by_form, by_unit, has_memory, registers};
 use crate::cpu::width::Width;
-use crate::cpu::{Core, Exec, Handler};
+use crate::cpu::{Exec, Handler};
 
 /// Interleaves the lanes of the low (`high`: the high) halves.
 #[inline(always)]
-fn unpack<L: Lane>(a: u128, b: u128, bytes: usize, high: bool) -> u128 {
+fn unpack<L: Lane>(a: Bytes, b: Bytes, bytes: usize, high: bool) -> Bytes {
     let start = if high { bytes / L::BYTES / 2 } else { 0 };
     build(|n| {
         let from = if n % 2 == 0 { a } else { b };
@@ -24,7 +25,7 @@ fn unpack<L: Lane>(a: u128, b: u128, bytes: usize, high: bool) -> u128 {
 
 /// Narrows the lanes of `a`, then those of `b`.
 #[inline(always)]
-fn pack<L: Lane, R: Lane>(a: u128, b: u128, bytes: usize, f: impl Fn(L) -> R) -> u128 {
+fn pack<L: Lane, R: Lane>(a: Bytes, b: Bytes, bytes: usize, f: impl Fn(L) -> R) -> Bytes {
     let lanes = bytes / L::BYTES;
     build(|n| {
         let from = if n < lanes { a } else { b };
@@ -33,7 +34,7 @@ fn pack<L: Lane, R: Lane>(a: u128, b: u128, bytes: usize, f: impl Fn(L) -> R) ->
 }
 
 #[inline(always)]
-fn pshufb(a: u128, b: u128, bytes: usize) -> u128 {
+fn pshufb(a: Bytes, b: Bytes, bytes: usize) -> Bytes {
     build(|n| {
         let index: u8 = get(b, n);
         if index & 0x80 != 0 || n >= bytes {
@@ -82,12 +83,12 @@ fn choice(immediate: u8, n: usize) -> usize {
 
 /// Takes lane `n` of `b` where bit `n` of the immediate is set.
 #[inline(always)]
-fn blend<L: Lane>(a: u128, b: u128, immediate: u8) -> u128 {
+fn blend<L: Lane>(a: Bytes, b: Bytes, immediate: u8) -> Bytes {
     build(|n| get::<L>(if immediate >> n & 1 != 0 { b } else { a }, n))
 }
 
 /// MPSADBW: eight sums of absolute differences of four bytes.
-fn mpsadbw(a: u128, b: u128, immediate: u8) -> u128 {
+fn mpsadbw(a: Bytes, b: Bytes, immediate: u8) -> Bytes {
     let block = usize::from(immediate & 3) * 4;
     let start = usize::from(immediate >> 2 & 1) * 4;
     build(|n| {
@@ -97,7 +98,7 @@ fn mpsadbw(a: u128, b: u128, immediate: u8) -> u128 {
 }
 
 /// INSERTPS between registers: one single of `b`, into one place of `a`, some cleared.
-fn insertps(a: u128, b: u128, immediate: u8) -> u128 {
+fn insertps(a: Bytes, b: Bytes, immediate: u8) -> Bytes {
     let value: u32 = get(b, usize::from(immediate >> 6));
     let place = usize::from(immediate >> 4 & 3);
     build(|n| match n {
@@ -116,7 +117,7 @@ macro_rules! immediates {
                 $(const BITS_A_LANE: usize = $bits;)?
 
                 #[inline(always)]
-                fn apply($a: u128, $b: u128, $i: u8, _bytes: usize) -> u128 {
+                fn apply($a: Bytes, $b: Bytes, $i: u8, _bytes: usize) -> Bytes {
                     let _ = $a;
                     $result
                 }
@@ -141,7 +142,7 @@ immediates! {
 
 /// BLENDVPS, BLENDVPD, PBLENDVB: the sign of each lane chooses, of XMM0 or in AVX of a fourth
 /// register, whose number is the immediate.
-fn blend_variable<L: Lane, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn blend_variable<'m, M: Way<'m>, L: Lane, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let b = P::vector::<U>(core, op)?;
     let a = U::first(core, op);
@@ -158,7 +159,7 @@ fn blend_variable<L: Lane, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> E
 }
 
 /// PINSRB to PINSRQ: a number of width `W` into a lane.
-fn insert<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn insert<'m, M: Way<'m>, W: Width + Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: W = if op.has_memory() {
         core.load(op)?
@@ -167,22 +168,22 @@ fn insert<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
     };
     let lane = op.immediate as usize % (U::BYTES / <W as Lane>::BYTES);
     let a = U::first(core, op)[0];
-    U::set(core, op, [replace(a, value, lane), 0]);
+    U::set(core, op, [replace(a, value, lane), ZERO]);
     Ok(())
 }
 
 /// INSERTPS from memory: the source is the single itself.
-fn insertps_memory<U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn insertps_memory<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let value: u32 = core.load(op)?;
     let a = U::first(core, op)[0];
     let immediate = op.immediate as u8 & 0x3f;
-    U::set(core, op, [insertps(a, u128::from(value), immediate), 0]);
+    U::set(core, op, [insertps(a, low(value), immediate), ZERO]);
     Ok(())
 }
 
 /// PEXTRB to PEXTRQ and EXTRACTPS: a lane, zero-extended, to a register or memory.
-fn extract<W: Width + Lane, U: Unit>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn extract<'m, M: Way<'m>, W: Width + Lane, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     U::note_use(core);
     let lane = op.immediate as usize % (U::BYTES / <W as Lane>::BYTES);
@@ -201,12 +202,12 @@ fn insert_handler(i: &Instruction) -> Option<Handler> {
         M::Insertps | M::Vinsertps if has_memory(i) => by_unit!(i, insertps_memory),
         M::Insertps | M::Vinsertps => return with_immediate::<Insertps>(i),
         M::Pinsrb | M::Vpinsrb => by_unit!(i, insert, u8),
-        M::Pinsrw if mmx => run!(insert::<u16, Mmx>),
+        M::Pinsrw if mmx => one_way!(insert, u16, Mmx),
         M::Pinsrw | M::Vpinsrw => by_unit!(i, insert, u16),
         M::Pinsrd | M::Vpinsrd => by_unit!(i, insert, u32),
         M::Pinsrq | M::Vpinsrq => by_unit!(i, insert, u64),
         M::Pextrb | M::Vpextrb => by_unit!(i, extract, u8),
-        M::Pextrw if mmx => run!(extract::<u16, Mmx>),
+        M::Pextrw if mmx => one_way!(extract, u16, Mmx),
         M::Pextrw | M::Vpextrw => by_unit!(i, extract, u16),
         M::Pextrd | M::Extractps | M::Vpextrd | M::Vextractps => by_unit!(i, extract, u32),
         M::Pextrq | M::Vpextrq => by_unit!(i, extract, u64),
@@ -217,30 +218,33 @@ fn insert_handler(i: &Instruction) -> Option<Handler> {
 /// MMX sources of the low unpack instructions are 4 bytes in memory; reading 8 would fault
 /// where the processor does not.
 fn unpack_low<O: Binary>(instruction: &Instruction) -> Option<Handler> {
-    fn from_dword<O: Binary>(core: &mut Core<'_>, op: &Op) -> Exec {
+    fn from_dword<'m, M: Way<'m>, O: Binary>(core: &mut M, op: &Op) -> Exec {
         Mmx::enter(core)?;
-        let b = u128::from(core.load::<u32>(op)?);
+        let b = low(core.load::<u32>(op)?);
         let a = Mmx::first(core, op)[0];
-        Mmx::set(core, op, [O::apply(a, b, 8), 0]);
+        Mmx::set(core, op, [O::apply(a, b, 8), ZERO]);
         Ok(())
     }
     match (registers(instruction), has_memory(instruction)) {
-        (Registers::Mmx, true) => Some(run!(from_dword::<O>)),
+        (Registers::Mmx, true) => Some(one_way!(from_dword, O)),
         _ => binary::<O>(instruction),
     }
 }
 
 /// PMOVSX and PMOVZX: `W` is what a lane of the result widens.
 fn widening<O: Binary, W: Width>(instruction: &Instruction) -> Option<Handler> {
-    fn widen<O: Binary, W: Width, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+    fn widen<'m, M: Way<'m>, O: Binary, W: Width, U: Unit, P: Place>(
+        core: &mut M,
+        op: &Op,
+    ) -> Exec {
         U::enter(core)?;
         let b = match U::LANES as u32 * W::BITS {
-            16 => P::low::<u16>(core, op)?.into(),
-            32 => P::low::<u32>(core, op)?.into(),
-            64 => P::low::<u64>(core, op)?.into(),
+            16 => low(P::low::<u16>(core, op)?),
+            32 => low(P::low::<u32>(core, op)?),
+            64 => low(P::low::<u64>(core, op)?),
             _ => P::lane(core, op)?,
         };
-        let lane = |n| O::apply(0, b >> (n as u32 * W::BITS), 16);
+        let lane = |n| O::apply(ZERO, whole(b, |b| b >> (n as u32 * W::BITS)), 16);
         U::set(core, op, each::<U>(lane));
         Ok(())
     }

@@ -9,13 +9,20 @@ pub const MXCSR_MASK: u32 = 0xffff;
 /// In XCR0: the operating system saves XMM and the high halves of YMM registers.
 const SSE_AND_AVX: u64 = 6;
 
+/// 128 bits of a vector register, the least significant byte first.
+pub type Bytes = [u8; 16];
+
+/// A clear register.
+pub(super) const ZERO: Bytes = [0; 16];
+
 /// The state of the SSE and AVX units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(C, align(16))]
 pub struct Sse {
-    /// XMM0 to XMM15, the low halves of YMM0 to YMM15; bits 31..0 are the first single.
-    pub xmm: [u128; 16],
+    /// XMM0 to XMM15, the low halves of YMM0 to YMM15.
+    pub xmm: [Bytes; 16],
     /// The high halves of YMM0 to YMM15.
-    pub ymm_high: [u128; 16],
+    pub ymm_high: [Bytes; 16],
     /// Control and status.
     pub mxcsr: u32,
     /// What XSAVE saves: bit 0 x87, 1 XMM, 2 the high halves of YMM.
@@ -26,8 +33,8 @@ impl Default for Sse {
     /// As after RESET: all exceptions masked, round to the nearest.
     fn default() -> Self {
         Self {
-            xmm: [0; 16],
-            ymm_high: [0; 16],
+            xmm: [ZERO; 16],
+            ymm_high: [ZERO; 16],
             mxcsr: 0x1f80,
             xcr0: 1,
         }
@@ -37,26 +44,26 @@ impl Default for Sse {
 impl Sse {
     /// XMM register `n`.
     #[inline(always)]
-    pub fn get(&self, n: u8) -> u128 {
+    pub fn get(&self, n: u8) -> Bytes {
         self.xmm[usize::from(n & 15)]
     }
 
     /// Sets XMM register `n`; the rest of the YMM register stays.
     #[inline(always)]
-    pub fn set(&mut self, n: u8, value: u128) {
+    pub fn set(&mut self, n: u8, value: Bytes) {
         self.xmm[usize::from(n & 15)] = value;
     }
 
     /// YMM register `n`, low half first.
     #[inline(always)]
-    pub fn ymm(&self, n: u8) -> [u128; 2] {
+    pub fn ymm(&self, n: u8) -> [Bytes; 2] {
         let n = usize::from(n & 15);
         [self.xmm[n], self.ymm_high[n]]
     }
 
     /// Sets YMM register `n`.
     #[inline(always)]
-    pub fn set_ymm(&mut self, n: u8, [low, high]: [u128; 2]) {
+    pub fn set_ymm(&mut self, n: u8, [low, high]: [Bytes; 2]) {
         let n = usize::from(n & 15);
         self.xmm[n] = low;
         self.ymm_high[n] = high;

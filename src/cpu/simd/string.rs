@@ -5,7 +5,9 @@ use iced_x86::{Instruction, Mnemonic as M};
 
 use super::lanes::get;
 use super::operand::{Place, Unit, by_form};
+use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
+use crate::cpu::exec::Way;
 use crate::cpu::regs::{RAX, RCX, RDX};
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec, Handler, flags};
@@ -20,7 +22,7 @@ impl Control {
     }
 
     /// Element `n`, extended as the format says.
-    fn element(&self, vector: u128, n: usize) -> i32 {
+    fn element(&self, vector: Bytes, n: usize) -> i32 {
         match self.0 & 3 {
             0 => i32::from(get::<u8>(vector, n)),
             1 => i32::from(get::<u16>(vector, n)),
@@ -30,7 +32,7 @@ impl Control {
     }
 
     /// How many elements come before the terminating zero.
-    fn implicit_length(&self, vector: u128) -> usize {
+    fn implicit_length(&self, vector: Bytes) -> usize {
         let zero = |&n: &usize| self.element(vector, n) == 0;
         (0..self.elements()).find(zero).unwrap_or(self.elements())
     }
@@ -44,7 +46,7 @@ impl Control {
 /// A string: its vector and how much of it is valid.
 #[derive(Clone, Copy)]
 struct Text {
-    vector: u128,
+    vector: Bytes,
     length: usize,
 }
 
@@ -113,7 +115,7 @@ fn finish<U: Unit>(core: &mut Core<'_>, op: &Op, control: &Control, [a, b]: [Tex
             let mask = if high { expanded } else { u128::from(bits) };
             let mut into_xmm0 = *op;
             into_xmm0.dst = 0;
-            U::set(core, &into_xmm0, [mask, 0]);
+            U::set(core, &into_xmm0, [mask.to_le_bytes(), ZERO]);
         }
     }
     let mut result = 0;
@@ -130,13 +132,13 @@ fn finish<U: Unit>(core: &mut Core<'_>, op: &Op, control: &Control, [a, b]: [Tex
     core.cpu.flags.set_arithmetic(result, flags::ARITHMETIC);
 }
 
-fn operands<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec<(u128, u128)> {
+fn operands<'m, U: Unit, P: Place>(core: &mut impl Way<'m>, op: &Op) -> Exec<(Bytes, Bytes)> {
     U::enter(core)?;
     let b = P::lane(core, op)?;
     Ok((core.cpu.sse.get(op.dst), b))
 }
 
-fn implicit<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn implicit<'m, M: Way<'m>, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     let (a, b) = operands::<U, P>(core, op)?;
     let control = Control(op.immediate as u8);
     let text = |vector| Text {
@@ -148,7 +150,7 @@ fn implicit<U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
 }
 
 /// The lengths are in EAX and EDX, with REX.W in RAX and RDX.
-fn explicit<W: Width, U: Unit, P: Place>(core: &mut Core<'_>, op: &Op) -> Exec {
+fn explicit<'m, M: Way<'m>, W: Width, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     let (a, b) = operands::<U, P>(core, op)?;
     let control = Control(op.immediate as u8);
     let text = |core: &Core<'_>, vector, register| {

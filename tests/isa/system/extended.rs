@@ -61,11 +61,11 @@ fn vzeroall_of_32_bit_code_leaves_the_upper_eight_registers() {
     bench.cpu.cr4 |= cr4::OSXSAVE;
     bench.cpu.sse.xcr0 = 7;
     for n in 0..16 {
-        bench.cpu.sse.set_ymm(n, [1, 2]);
+        bench.cpu.sse.set_ymm(n, [[1; 16], [2; 16]]);
     }
     assert_eq!(bench.vector(), 0x80);
-    assert_eq!(bench.cpu.sse.ymm(7), [0, 0]);
-    assert_eq!(bench.cpu.sse.ymm(8), [1, 2]);
+    assert_eq!(bench.cpu.sse.ymm(7), [[0; 16], [0; 16]]);
+    assert_eq!(bench.cpu.sse.ymm(8), [[1; 16], [2; 16]]);
 }
 
 #[test]
@@ -98,12 +98,16 @@ fn xsave_writes_what_the_mask_and_xcr0_name_and_xrstor_brings_it_back() {
     ];
     for (mask, expected) in [(7, [5, 6]), (3, [5, 0]), (4, [0, 6]), (1, [0, 0])] {
         let mut bench = avx(&code);
-        bench.cpu.sse.set_ymm(9, [5, 6]);
+        bench.cpu.sse.set_ymm(9, [[5; 16], [6; 16]]);
         bench.cpu.regs.set(RAX, mask);
         bench.cpu.regs.set(RDX, 0xffff_ffff);
         bench.cpu.regs.set(RDI, IMAGE);
         assert_eq!(bench.vector(), 0x80);
-        assert_eq!(bench.cpu.sse.ymm(9), expected, "mask {mask}");
+        assert_eq!(
+            bench.cpu.sse.ymm(9),
+            expected.map(|byte| [byte; 16]),
+            "mask {mask}"
+        );
         assert_eq!(bench.read64(IMAGE + 512), mask);
     }
 }
@@ -112,26 +116,26 @@ fn xsave_writes_what_the_mask_and_xcr0_name_and_xrstor_brings_it_back() {
 fn xrstor_initialises_what_the_image_does_not_hold() {
     // XRSTOR64 [RDI]; INT 80h.
     let mut bench = avx(&[0x48, 0x0f, 0xae, 0x2f, 0xcd, 0x80]);
-    bench.cpu.sse.set_ymm(3, [5, 6]);
+    bench.cpu.sse.set_ymm(3, [[5; 16], [6; 16]]);
     bench.cpu.regs.set(RAX, 6);
     bench.cpu.regs.set(RDX, 0);
     bench.cpu.regs.set(RDI, IMAGE);
     bench.write32(IMAGE + 24, 0x1f80);
     assert_eq!(bench.vector(), 0x80);
-    assert_eq!(bench.cpu.sse.ymm(3), [0, 0]);
+    assert_eq!(bench.cpu.sse.ymm(3), [[0; 16], [0; 16]]);
 }
 
 #[test]
 fn xrstor_refuses_images_it_cannot_read() {
     for (at, value) in [(512, 8), (520, 1), (528, 1), (24, 0x1_0000)] {
         let mut bench = avx(&[0x48, 0x0f, 0xae, 0x2f, 0xcd, 0x80]);
-        bench.cpu.sse.set_ymm(3, [5, 6]);
+        bench.cpu.sse.set_ymm(3, [[5; 16], [6; 16]]);
         bench.cpu.regs.set(RAX, 7);
         bench.cpu.regs.set(RDX, 0);
         bench.cpu.regs.set(RDI, IMAGE);
         bench.write32(IMAGE + at, value);
         assert_eq!(bench.vector(), 13, "{value:#x} at {at}");
-        assert_eq!(bench.cpu.sse.ymm(3), [5, 6]);
+        assert_eq!(bench.cpu.sse.ymm(3), [[5; 16], [6; 16]]);
     }
 }
 

@@ -91,8 +91,8 @@ fn maskmovdqu_writes_nothing_if_a_byte_that_it_writes_cannot_be() {
     *ds = cowbox::cpu::Segment::new(ds.selector, 0, 0x2_0007, ds.attributes);
     bench.cpu.refresh_mode();
     bench.cpu.regs.set(RDI, 0x2_0000);
-    bench.cpu.sse.set(0, u128::MAX);
-    bench.cpu.sse.set(1, u128::MAX);
+    bench.cpu.sse.set(0, [0xff; 16]);
+    bench.cpu.sse.set(1, [0xff; 16]);
     assert_eq!(bench.vector(), 13);
     assert_eq!(bench.memory.read_array::<8>(0x2_0000), [0; 8]);
 }

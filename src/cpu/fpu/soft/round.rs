@@ -67,19 +67,31 @@ pub(crate) fn round<F: Format>(env: &mut Env, value: Exact) -> F {
 pub(crate) fn round_to<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
     let rounded = cut(env.rounding, value.sign, value.sig, precision);
     let exponent = value.exp + F::BIAS + i32::from(rounded.carry);
-    if exponent <= 0 {
-        return underflow(env, value, precision);
-    }
-    if exponent >= F::TOP {
-        return overflow(env, value, precision);
+    if exponent <= 0 || exponent >= F::TOP {
+        // All by value: in the frequent case the compiler keeps the environment in registers.
+        let Exact { sign, exp, sig } = value;
+        let (result, after) = round_far(*env, sign, exp, sig, precision);
+        *env = after;
+        return result;
     }
     env.flags |= u8::from(rounded.inexact) << 5;
     env.rounded_up = rounded.up;
     F::assemble(value.sign, exponent, rounded.sig)
 }
 
+/// Rounds what does not fit between the smallest and the largest exponent.
 #[cold]
 #[inline(never)]
+fn round_far<F: Format>(mut env: Env, sign: bool, exp: i32, sig: u128, precision: u32) -> (F, Env) {
+    let value = Exact { sign, exp, sig };
+    let result = if exp + F::BIAS <= 0 {
+        underflow(&mut env, value, precision)
+    } else {
+        overflow(&mut env, value, precision)
+    };
+    (result, env)
+}
+
 fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
     let unbounded = cut(env.rounding, value.sign, value.sig, precision);
     let exponent = value.exp + F::BIAS;
@@ -111,8 +123,6 @@ fn underflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
     F::assemble(value.sign, i32::from(rounded.sig >> 63 != 0), rounded.sig)
 }
 
-#[cold]
-#[inline(never)]
 fn overflow<F: Format>(env: &mut Env, value: Exact, precision: u32) -> F {
     let unbounded = cut(env.rounding, value.sign, value.sig, precision);
     let sign = value.sign;
