@@ -274,16 +274,15 @@ impl Core<'_> {
         }
     }
 
-    /// Returning to an outer level takes those data segments away that it may not use
-    /// (section 5.8.6). The bases of FS and GS stay, as on AMD's processors.
+    /// Returning to an outer level takes those data segments away that it may not use, and makes
+    /// selectors 1 to 3 selector 0 (volume 2, IRET and RET). The bases of FS and GS stay (AMD64
+    /// APM volume 2, section 4.5.1).
     pub(super) fn drop_inner_segments(&mut self) {
         for index in [ES, DS, FS, GS] {
             let segment = *self.cpu.segment(index);
             let attributes = segment.attributes;
-            let hidden = attributes.present()
-                && attributes.dpl() < self.cpu.cpl
-                && !attributes.is_conforming();
-            if hidden {
+            let is_inner = attributes.dpl() < self.cpu.cpl && !attributes.is_conforming();
+            if segment.is_null() || is_inner {
                 let base = segment.base;
                 self.set_segment(index, Segment::new(0, base, 0, Attributes(0)));
             }

@@ -55,6 +55,10 @@ const NO_REGISTER: &str = "SDM 2, MOV: a control register that does not exist is
 const STACK_RPL: &str = "SDM 2, MOV: a NULL selector for SS needs an RPL of CPL";
 const COMPATIBILITY: &str =
     "SDM 3, 5.3.1: in compatibility mode limits and rights count as in protected mode";
+const NULL_OUTSIDE: &str =
+    "SDM 2, IRET and RET: a return to an outer ring makes NULL selectors 0, whatever their RPL";
+const AMD_POINTER: &str = "APM 3, LDS, LES, LFS, LGS and LSS: an offset of 16 or 32 bits and the \
+    selector behind it, also with REX.W";
 const WIDE_DESCRIPTOR: &str = "SDM 3, 7.2.3: a system descriptor has 16 bytes, type 0 above; \
     16-bit TSSs and task gates are gone; LTR takes no NULL selector";
 const LAR_LIMIT: &str = "SDM 2, LAR: of the limit nothing is defined";
@@ -375,6 +379,25 @@ pub(super) const KNOWN: &[Known] = &[
         BASE_ADDRESS,
     ),
     known("long_system", "l*", Bochs, WIDE_DESCRIPTOR),
+    known(
+        "long_null",
+        "* by far pointer of 64 bits in *",
+        Qemu,
+        AMD_POINTER,
+    ),
+    known(
+        "long_null",
+        "*access *compatibility mode*",
+        Bochs,
+        COMPATIBILITY,
+    ),
+    known("long_null", "an access * in ring 3", Bochs, COMPATIBILITY),
+    known(
+        "long_null",
+        "* in the segment registers",
+        Bochs,
+        NULL_OUTSIDE,
+    ),
     known("real_mode", ".byte 0xF1", Bochs, INT1),
     known(
         "real_mode",
