@@ -22,6 +22,21 @@
     orl $CR0_PG, %eax
     movl %eax, %cr0
     done
+    check "PG with LME and a 16-bit TSS"
+    movw $TASK16, %ax
+    ltr %ax
+    call long_tables
+    set_cr4 CR4_PAE
+    write_msr EFER, 0, EFER_LME
+    movl $TABLES, %eax
+    movl %eax, %cr3
+    movl %cr0, %eax
+    orl $CR0_PG, %eax
+    movl %eax, %cr0
+    movl %cr0, %ecx
+    andl $~CR0_PG, %eax
+    movl %eax, %cr0
+    done
     check "LMA is not writable"
     write_msr EFER, 0, 0x400
     movl $EFER, %ecx

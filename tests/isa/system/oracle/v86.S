@@ -1,5 +1,5 @@
 // Virtual-8086 mode: IOPL, the virtual interrupt flag of VME, the interrupt redirection map; PVI
-// (Intel SDM volume 3, chapter 20, tables 20-2 and 20-4). What VIF with VIP means at IOPL 3 the
+// (Intel SDM volume 3, chapter 20, table 20-2). What VIF with VIP means at IOPL 3 the
 // manual does not say; it is not asked.
 
     .set IOPL0, 0

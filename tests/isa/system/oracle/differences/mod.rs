@@ -1,7 +1,9 @@
 //! Where QEMU 7.2 (TCG), Bochs 2.7 and Cowbox differ, and what the manual says: in 32-bit protected
 //! mode ([`protected`]), and in the other modes ([`modes`]).
 //!
-//! SDM is Intel's Software Developer's Manual (2023), APM is AMD's Architecture Programmer's Manual.
+//! SDM is Intel's Software Developer's Manual, APM is AMD's Architecture Programmer's Manual. The
+//! SDM's sections are numbered as in volume 3 from 2016 (325384-059) to 2023; since 2024 a new chapter
+//! before the one on paging moves all that follow by one.
 
 mod modes;
 mod protected;

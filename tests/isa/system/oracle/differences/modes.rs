@@ -46,21 +46,23 @@ const AMD_FAR: &str = "APM 3, JMP (Far): the offset has 16 or 32 bits, also with
 const NEAR_16: &str = "APM 3, Jcc, JrCXZ, LOOPcc, JMP (Near), CALL (Near) and RET (Near): with 66h \
     displacement, target and what is pushed have 16 bits, and the sum is truncated to them; \
     Intel's processors, as Bochs, take no notice of the prefix";
-const LONG_SWITCH: &str = "SDM 3, 9.8.5: LME changed while paging, PAE missing or cleared, CS.L \
-    with PG set, and PG cleared in 64-bit mode or with PCIDE raise #GP(0)";
+const LONG_SWITCH: &str = "SDM 3, 9.8.5, and APM 2, 14.6.2: LME changed while paging, PAE missing \
+    or cleared, and CS.L with PG set raise #GP(0); SDM 2, MOV: so does PG cleared in 64-bit mode \
+    or with PCIDE";
+const SHORT_TSS: &str = "APM 2, 14.6.2: entering long mode is not checked for a 16-bit TSS, as it is \
+    by SDM 3, 9.8.5";
 const RESERVED_REGISTER: &str = "SDM 2, MOV and WRMSR: reserved bits of EFER and CR8 raise #GP(0)";
 const ALTERNATE_CR8: &str = "APM 3, MOV CRn: LOCK means CR8 only where CPUID 80000001h ECX bit 4 \
     says so; else it is #UD";
 const NO_REGISTER: &str = "SDM 2, MOV: a control register that does not exist is #UD in every ring";
 const STACK_RPL: &str = "SDM 2, MOV: a NULL selector for SS needs an RPL of CPL";
-const COMPATIBILITY: &str =
-    "SDM 3, 5.3.1: in compatibility mode limits and rights count as in protected mode";
+const COMPATIBILITY: &str = "SDM 3, 5.3, 5.3.1 and 5.4: limits and rights count but in 64-bit mode";
 const NULL_OUTSIDE: &str =
     "SDM 2, IRET and RET: a return to an outer ring makes NULL selectors 0, whatever their RPL";
 const AMD_POINTER: &str = "APM 3, LDS, LES, LFS, LGS and LSS: an offset of 16 or 32 bits and the \
     selector behind it, also with REX.W";
-const WIDE_DESCRIPTOR: &str = "SDM 3, 7.2.3: a system descriptor has 16 bytes, type 0 above; \
-    16-bit TSSs and task gates are gone; LTR takes no NULL selector";
+const WIDE_DESCRIPTOR: &str = "SDM 3, 7.2.3 and table 3-2: a system descriptor has 16 bytes, type 0 \
+    above; 16-bit TSSs and task gates are gone; SDM 2, LTR: no NULL selector";
 const LAR_LIMIT: &str = "SDM 2, LAR: of the limit nothing is defined";
 const INVPCID_ADDRESS: &str = "SDM 2, INVPCID; QEMU's TCG does not have it";
 const BASE_ADDRESS: &str =
@@ -317,6 +319,12 @@ pub(super) const KNOWN: &[Known] = &[
     known("long_branches", "je by 16 bits at * zf 0", Qemu, NEAR_16),
     known("long_branches", "* by 16 bits at BELOW *", Qemu, NEAR_16),
     known("long_branches", "* by * bits at *", Neither, NEAR_16),
+    known(
+        "long_system",
+        "PG with LME and a 16-bit TSS",
+        Qemu,
+        SHORT_TSS,
+    ),
     known("long_system", "PG with LME *", Bochs, LONG_SWITCH),
     known("long_system", "cr4 without PAE", Bochs, LONG_SWITCH),
     known(

@@ -17,7 +17,7 @@ const RF_CLEARED: &str = "SDM 3, 17.3.1.1: an instruction that completes clears 
 
 pub(super) const NO_LIMITS: &str =
     "SDM 3, 5.3: offsets are checked against the limit, #GP(0), with SS #SS(0)";
-const NO_RIGHTS: &str = "SDM 3, 5.5: writes want a writable data segment, reads a readable one";
+const NO_RIGHTS: &str = "SDM 3, 5.4: writes want a writable data segment, reads a readable one";
 const NULL_SEGMENT: &str = "SDM 3, 3.4.2: an access through a null selector raises #GP(0)";
 const PUSH_SELECTOR: &str = "APM 3, PUSH: a selector is zero-extended to the operand size; \
     SDM 2, PUSH, allows that and a 16-bit write";
@@ -39,7 +39,7 @@ const DEBUG_LENGTH: &str = "SDM 3, 17.2.5: an access hits if a byte of it lies i
 const EFLAGS_OF_TASK: &str = "SDM 3, 7.3: the new task's EFLAGS are those of its TSS";
 const TASK_TF: &str = "SDM 3, 7.3: TF of the new task counts from its first instruction on";
 const GENERAL_DETECT: &str = "SDM 3, 17.2.4: with GD an access to a debug register raises #DB with \
-    BD before it happens, and clears GD; DR4 and DR5 under CR4.DE are #UD all the same";
+    BD before it happens, and clears GD; 17.2.2: DR4 and DR5 under CR4.DE are #UD all the same";
 const NO_REGISTER: &str = "SDM 2, MOV: a control register that does not exist is #UD in every ring";
 const MMX_STATE: &str = "SDM 2, EMMS; SDM 3, table 12-1: EM makes it #UD, TS #NM";
 const EM_FIRST: &str = "SDM 3, tables 12-1 and 13-1: with EM set it is #UD, whatever TS says";
