@@ -158,6 +158,8 @@ impl Core<'_> {
         };
         let (offset, watched) = match access {
             Access::Read => (mapping.read, false),
+            // A read-modify-write there needs two places.
+            Access::Write if mapping.read != mapping.write => (None, false),
             Access::Write => {
                 let pages = &mut self.memory.pages;
                 let watched = mapping.write.is_some_and(|o| !pages.begin_fast_writes(o));

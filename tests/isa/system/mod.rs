@@ -5,5 +5,6 @@ pub(crate) mod bench;
 mod blocks;
 mod extended;
 mod interrupts;
+mod memory;
 mod privilege;
 mod strings;
