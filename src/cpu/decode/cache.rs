@@ -3,8 +3,9 @@
 //! Blocks lie in an arena beside the [`Core`]. They are found by physical address and code
 //! size: through the hint that the last block left, else through a hash table. A write into
 //! decoded bytes kills the blocks it hits; they are dropped between two blocks, never under
-//! the feet of one that runs. A dead block is decoded again in its old place, and takes over the
-//! instructions whose bytes did not change: code that patches itself changes one.
+//! the feet of one that runs. A dead block comes back in its old place, and takes over the
+//! instructions whose bytes did not change: code that patches itself changes one, and if that has
+//! only another immediate operand, nothing is decoded at all.
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -225,3 +225,13 @@ impl Op {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_of_an_immediate_has_room_beside_the_number_of_every_encoding() {
+        assert!(Code::values().all(|code| code as u16 <= CODE_MASK));
+    }
+}

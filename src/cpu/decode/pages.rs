@@ -48,3 +48,23 @@ impl PageLists {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_blocks_that_were_entered_and_not_struck() {
+        let mut lists = PageLists::default();
+        assert!(lists.of(7).is_none());
+        for (page, id) in [(7, 1), (9, 2), (7, 3)] {
+            lists.add(page, id, 10);
+        }
+        lists.remove(7, 1);
+        lists.remove(8, 3);
+        assert_eq!(lists.of(7), Some(&mut vec![3]));
+        assert_eq!(lists.of(8), None);
+        assert_eq!(lists.drain().collect::<Vec<_>>(), [7, 9]);
+        assert_eq!(lists.of(9), None);
+    }
+}

@@ -156,6 +156,16 @@ impl Core<'_> {
     #[cold]
     #[inline(never)]
     fn load_checked<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
+        let user = self.cpu.mode.user;
+        let linear = self.near_linear(Access::Read, segment, offset, W::BYTES);
+        match linear.and_then(|linear| self.cpu.tlb.host_unaligned(Access::Read, user, linear)) {
+            Some(host) => Ok(read_host(host)),
+            None => self.load_slowly(segment, offset),
+        }
+    }
+
+    #[inline(never)]
+    fn load_slowly<W: Width>(&mut self, segment: u8, offset: u64) -> Exec<W> {
         if self.wraps(offset, W::BYTES) {
             return self.load_wrapped(segment, offset);
         }
@@ -379,15 +389,20 @@ impl Core<'_> {
         Ok(W::from_bytes(bytes))
     }
 
+    /// The linear address of an access within one page that needs no check.
+    #[inline(always)]
+    fn near_linear(&self, access: Access, segment: u8, offset: u64, bytes: u64) -> Option<u64> {
+        let linear = self.quick_linear(access, segment, offset, bytes)?;
+        let aligned = linear & (bytes - 1) == 0;
+        let allowed = linear % PAGE_SIZE + bytes <= PAGE_SIZE && !self.checks_alignment();
+        (aligned || allowed).then_some(linear)
+    }
+
     /// Where a store within one page goes that the fast path refuses only because it is
     /// unaligned or because the page holds code.
     #[inline(always)]
     fn near_place(&self, segment: u8, offset: u64, bytes: u64) -> Option<NearPlace> {
-        let linear = self.quick_linear(Access::Write, segment, offset, bytes)?;
-        let aligned = linear & (bytes - 1) == 0;
-        if !aligned && (linear % PAGE_SIZE + bytes > PAGE_SIZE || self.checks_alignment()) {
-            return None;
-        }
+        let linear = self.near_linear(Access::Write, segment, offset, bytes)?;
         self.near_place_at(self.cpu.mode.user, linear, bytes)
     }
 
