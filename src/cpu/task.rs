@@ -191,7 +191,8 @@ impl Core<'_> {
         if let Some(cr3) = image.cr3
             && self.cpu.cr0 & cr0::PG != 0
         {
-            if self.cpu.uses_pae_paging() {
+            // The PDPTEs stay where CR3 does (section 4.4.1).
+            if self.cpu.uses_pae_paging() && u64::from(cr3) != self.cpu.cr3 {
                 self.load_pdptes(u64::from(cr3))?;
             }
             self.switch_address_space(u64::from(cr3));

@@ -318,6 +318,24 @@ half_table:
     movl $0x12345678, PAGE
     movl 0xC0000000, %ecx
     done
+    .irp cr3, TABLES, TABLES+0x20
+    check "a PDPTE changed, and a task with \cr3 in CR3"
+    call map_pae
+    movl $TABLES + 0x1001, TABLES + 0x20
+    movl $\cr3, TSS2 + 28
+    movl $1f, TSS2 + 32
+    movl $2, TSS2 + 36
+    movl $INNER1_TOP, TSS2 + 56
+    movl $CODE0, TSS2 + 76
+    movl $DATA0, TSS2 + 80
+    movl $DATA0, TSS2 + 84
+    add_cr0 CR0_PG
+    movl $0, TABLES + 0x18
+    movl $0x12345678, PAGE
+    ljmp $TASK2, $0
+1:  movl 0xC0000000, %ecx
+    done
+    .endr
     .irp bit, CR4_PGE, CR4_PSE, CR4_SMEP, CR4_DE
     check "a PDPTE changed, and \bit switched"
     call map_pae

@@ -32,7 +32,7 @@ const LONG_IRET_VM: &str = "SDM 2, IRET/IRETD: in IA-32e mode VM of the image is
 const RETURN_LIMIT: &str =
     "SDM 2, IRET/IRETD: an instruction pointer beyond the limit raises #GP(0)";
 const NULL_STACK: &str = "SDM 2, IRET/IRETD: SS may be NULL only where 64-bit code follows";
-const AMD_SYSENTER: &str = "APM 3, SYSENTER and SYSEXIT: #UD in long mode";
+const AMD_SYSENTER: &str = "APM 2, 6.1.2: SYSENTER and SYSEXIT are #UD in long mode";
 const AMD_SYSCALL: &str =
     "APM 3, SYSCALL and SYSRET: there are no checks, and compatibility mode has them too";
 const SYSCALL_FLAGS: &str = "SDM 2, SYSCALL: R11 and the new flags hold all of RFLAGS";
