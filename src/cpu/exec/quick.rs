@@ -109,11 +109,11 @@ pub(in crate::cpu) trait Way<'m>: DerefMut<Target = Core<'m>> {
     /// Stores to the memory operand.
     fn store<W: Width>(&mut self, op: &Op, value: W) -> Exec;
 
-    /// Loads `N` bytes from `offset` of the memory operand's segment, at any alignment.
-    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]>;
+    /// Loads the memory operand of `N` bytes, at any alignment.
+    fn load_bytes<const N: usize>(&mut self, op: &Op) -> Exec<[u8; N]>;
 
     /// The counterpart of [`Way::load_bytes`].
-    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec;
+    fn store_bytes<const N: usize>(&mut self, op: &Op, bytes: [u8; N]) -> Exec;
 }
 
 /// A core on the way that leads everywhere.
@@ -155,13 +155,15 @@ impl<'m> Way<'m> for Quick<'_, 'm> {
     }
 
     #[inline(always)]
-    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]> {
+    fn load_bytes<const N: usize>(&mut self, op: &Op) -> Exec<[u8; N]> {
+        let offset = self.effective_address(op);
         let bytes = self.0.load_bytes_quickly(op.segment(), offset);
         bytes.ok_or(Raised)
     }
 
     #[inline(always)]
-    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec {
+    fn store_bytes<const N: usize>(&mut self, op: &Op, bytes: [u8; N]) -> Exec {
+        let offset = self.effective_address(op);
         let done = self.0.store_bytes_quickly(op.segment(), offset, bytes);
         done.then_some(()).ok_or(Raised)
     }
@@ -181,12 +183,14 @@ impl<'m> Way<'m> for Fully<'_, 'm> {
     }
 
     #[inline(always)]
-    fn load_bytes<const N: usize>(&mut self, op: &Op, offset: u64) -> Exec<[u8; N]> {
+    fn load_bytes<const N: usize>(&mut self, op: &Op) -> Exec<[u8; N]> {
+        let offset = self.effective_address(op);
         self.0.load_bytes(op.segment(), offset)
     }
 
     #[inline(always)]
-    fn store_bytes<const N: usize>(&mut self, op: &Op, offset: u64, bytes: [u8; N]) -> Exec {
+    fn store_bytes<const N: usize>(&mut self, op: &Op, bytes: [u8; N]) -> Exec {
+        let offset = self.effective_address(op);
         self.0.store_bytes(op.segment(), offset, bytes)
     }
 }

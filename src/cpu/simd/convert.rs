@@ -226,11 +226,8 @@ fn halves_to_singles<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
     let source = match (op.has_memory(), U::LANES) {
         (false, _) => core.cpu.sse.get(op.src),
-        (true, 1) => {
-            let offset = core.effective_address(op);
-            low(u64::from_le_bytes(core.load_bytes(op, offset)?))
-        }
-        (true, _) => core.load_unaligned(op)?,
+        (true, 1) => low(u64::from_le_bytes(core.load_bytes(op)?)),
+        (true, _) => core.load_bytes(op)?,
     };
     let mut env = Env {
         daz: false,
@@ -269,13 +266,8 @@ fn singles_to_halves<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     match (op.has_memory(), U::LANES) {
         _ if unmasked => {}
         (false, _) => core.cpu.sse.set_ymm(op.dst, [result, ZERO]),
-        (true, lanes) => {
-            let offset = core.effective_address(op);
-            match lanes {
-                1 => core.store_bytes(op, offset, get::<u64>(result, 0).to_le_bytes())?,
-                _ => core.store_bytes(op, offset, result)?,
-            }
-        }
+        (true, 1) => core.store_bytes(op, get::<u64>(result, 0).to_le_bytes())?,
+        (true, _) => core.store_bytes(op, result)?,
     }
     core.settle_sse(&env)
 }

@@ -30,8 +30,8 @@ const fn bytes<U: Unit>() -> u64 {
 #[inline(always)]
 fn load_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let offset = core.aligned_address(op, bytes::<U>())?;
-    let value = U::load_at(core, op, offset)?;
+    core.require_aligned(op, bytes::<U>())?;
+    let value = U::load(core, op)?;
     U::set(core, op, value);
     Ok(())
 }
@@ -39,8 +39,7 @@ fn load_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
 #[inline(always)]
 fn load_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let offset = core.effective_address(op);
-    let value = U::load_at(core, op, offset)?;
+    let value = U::load(core, op)?;
     U::set(core, op, value);
     Ok(())
 }
@@ -48,15 +47,14 @@ fn load_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
 #[inline(always)]
 fn store_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let offset = core.aligned_address(op, bytes::<U>())?;
-    U::store_at(core, op, offset, U::register(core, op.src))
+    core.require_aligned(op, bytes::<U>())?;
+    U::store(core, op, U::register(core, op.src))
 }
 
 #[inline(always)]
 fn store_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    let offset = core.effective_address(op);
-    U::store_at(core, op, offset, U::register(core, op.src))
+    U::store(core, op, U::register(core, op.src))
 }
 
 /// MOVSS, MOVSD, MOVD, MOVQ from memory: the rest of the register becomes zero.

@@ -67,23 +67,15 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// The memory operand's offset; its linear address has to be a multiple of `bytes`, or
-    /// #GP(0).
+    /// #GP(0) unless the memory operand's linear address is a multiple of `bytes`.
     #[inline(always)]
-    pub(super) fn aligned_address(&mut self, op: &Op, bytes: u64) -> Exec<u64> {
+    pub(super) fn require_aligned(&mut self, op: &Op, bytes: u64) -> Exec {
         let offset = self.effective_address(op);
         let base = self.cpu.segment(op.segment()).base;
         if base.wrapping_add(offset) & (bytes - 1) != 0 {
             return Err(self.fault_with(GP, 0));
         }
-        Ok(offset)
-    }
-
-    /// Loads 16 bytes at any alignment.
-    #[inline(always)]
-    pub(crate) fn load_unaligned(&mut self, op: &Op) -> Exec<Bytes> {
-        let offset = self.effective_address(op);
-        self.load_bytes(op.segment(), offset)
+        Ok(())
     }
 }
 
@@ -93,6 +85,8 @@ pub(crate) trait Unit {
     const BYTES: usize = 16;
     /// The lanes of a vector: 1, or 2 for YMM registers.
     const LANES: usize = 1;
+    /// Whether instructions have a first source of their own, and not the destination for it.
+    const HAS_FIRST: bool = false;
     /// Checks that the unit may be used.
     fn enter(core: &mut Core<'_>) -> Exec;
     /// Notes that the unit is used by an instruction that does not write one of its registers.
@@ -100,16 +94,24 @@ pub(crate) trait Unit {
     fn note_use(_: &mut Core<'_>) {}
     /// Register `n`.
     fn register(core: &Core<'_>, n: u8) -> Vector;
-    /// The memory operand, as a source.
-    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector>;
-    /// The first source.
-    fn first(core: &Core<'_>, op: &Op) -> Vector;
     /// Writes the destination register.
     fn set(core: &mut Core<'_>, op: &Op, value: Vector);
-    /// The memory operand at `offset`.
-    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector>;
-    /// Writes the memory operand at `offset`.
-    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec;
+    /// The memory operand.
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector>;
+    /// Writes the memory operand.
+    fn store<'m, M: Way<'m>>(core: &mut M, op: &Op, value: Vector) -> Exec;
+
+    /// The first source.
+    #[inline(always)]
+    fn first(core: &Core<'_>, op: &Op) -> Vector {
+        Self::register(core, if Self::HAS_FIRST { op.extra } else { op.dst })
+    }
+
+    /// The memory operand as the second source, where SSE wants it aligned.
+    #[inline(always)]
+    fn second<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        Self::load(core, op)
+    }
 }
 
 /// MMX registers.
@@ -145,23 +147,13 @@ impl Unit for Mmx {
     }
 
     #[inline(always)]
-    fn first(core: &Core<'_>, op: &Op) -> Vector {
-        Self::register(core, op.dst)
-    }
-
-    #[inline(always)]
     fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
         core.cpu.fpu.enter_mmx();
         core.cpu.fpu.set_mmx(op.dst, get(value[0], 0));
     }
 
     #[inline(always)]
-    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, _offset: u64) -> Exec<Vector> {
-        Self::load(core, op)
-    }
-
-    #[inline(always)]
-    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, _: u64, value: Vector) -> Exec {
+    fn store<'m, M: Way<'m>>(core: &mut M, op: &Op, value: Vector) -> Exec {
         core.store(op, get::<u64>(value[0], 0))
     }
 }
@@ -178,14 +170,9 @@ impl Unit for Sse {
     }
 
     #[inline(always)]
-    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
-        let offset = core.aligned_address(op, 16)?;
-        Self::load_at(core, op, offset)
-    }
-
-    #[inline(always)]
-    fn first(core: &Core<'_>, op: &Op) -> Vector {
-        Self::register(core, op.dst)
+    fn second<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        core.require_aligned(op, 16)?;
+        Self::load(core, op)
     }
 
     #[inline(always)]
@@ -194,17 +181,19 @@ impl Unit for Sse {
     }
 
     #[inline(always)]
-    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
-        Ok([core.load_bytes(op, offset)?, ZERO])
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        Ok([core.load_bytes(op)?, ZERO])
     }
 
     #[inline(always)]
-    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
-        core.store_bytes(op, offset, value[0])
+    fn store<'m, M: Way<'m>>(core: &mut M, op: &Op, value: Vector) -> Exec {
+        core.store_bytes(op, value[0])
     }
 }
 
 impl Unit for Avx128 {
+    const HAS_FIRST: bool = true;
+
     #[inline(always)]
     fn enter(core: &mut Core<'_>) -> Exec {
         core.enter_avx()
@@ -216,34 +205,24 @@ impl Unit for Avx128 {
     }
 
     #[inline(always)]
-    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
-        let offset = core.effective_address(op);
-        Self::load_at(core, op, offset)
-    }
-
-    #[inline(always)]
-    fn first(core: &Core<'_>, op: &Op) -> Vector {
-        Self::register(core, op.extra)
-    }
-
-    #[inline(always)]
     fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
         core.cpu.sse.set_ymm(op.dst, [value[0], ZERO]);
     }
 
     #[inline(always)]
-    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
-        Sse::load_at(core, op, offset)
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        Sse::load(core, op)
     }
 
     #[inline(always)]
-    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
-        Sse::store_at(core, op, offset, value)
+    fn store<'m, M: Way<'m>>(core: &mut M, op: &Op, value: Vector) -> Exec {
+        Sse::store(core, op, value)
     }
 }
 
 impl Unit for Avx256 {
     const LANES: usize = 2;
+    const HAS_FIRST: bool = true;
 
     #[inline(always)]
     fn enter(core: &mut Core<'_>) -> Exec {
@@ -256,34 +235,23 @@ impl Unit for Avx256 {
     }
 
     #[inline(always)]
-    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
-        let offset = core.effective_address(op);
-        Self::load_at(core, op, offset)
-    }
-
-    #[inline(always)]
-    fn first(core: &Core<'_>, op: &Op) -> Vector {
-        Self::register(core, op.extra)
-    }
-
-    #[inline(always)]
     fn set(core: &mut Core<'_>, op: &Op, value: Vector) {
         core.cpu.sse.set_ymm(op.dst, value);
     }
 
     #[inline(always)]
-    fn load_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64) -> Exec<Vector> {
-        let bytes: [u8; 32] = core.load_bytes(op, offset)?;
+    fn load<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
+        let bytes: [u8; 32] = core.load_bytes(op)?;
         let (halves, _) = bytes.as_chunks();
         Ok([halves[0], halves[1]])
     }
 
     #[inline(always)]
-    fn store_at<'m, M: Way<'m>>(core: &mut M, op: &Op, offset: u64, value: Vector) -> Exec {
+    fn store<'m, M: Way<'m>>(core: &mut M, op: &Op, value: Vector) -> Exec {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&value[0]);
         bytes[16..].copy_from_slice(&value[1]);
-        core.store_bytes(op, offset, bytes)
+        core.store_bytes(op, bytes)
     }
 }
 
@@ -333,7 +301,7 @@ impl Place for Register {
 impl Place for Memory {
     #[inline(always)]
     fn vector<'m, U: Unit>(core: &mut impl Way<'m>, op: &Op) -> Exec<Vector> {
-        U::load(core, op)
+        U::second(core, op)
     }
 
     #[inline(always)]
@@ -343,8 +311,7 @@ impl Place for Memory {
 
     #[inline(always)]
     fn lane<'m>(core: &mut impl Way<'m>, op: &Op) -> Exec<Bytes> {
-        let offset = core.effective_address(op);
-        core.load_bytes(op, offset)
+        core.load_bytes(op)
     }
 }
 

@@ -24,9 +24,9 @@ fn broadcast<'m, M: Way<'m>, W: Width + Lane, U: Unit, P: Place>(core: &mut M, o
 }
 
 /// VBROADCASTF128 and VBROADCASTI128.
-fn broadcast_lane(core: &mut Core<'_>, op: &Op) -> Exec {
+fn broadcast_lane<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
-    let lane = core.load_unaligned(op)?;
+    let lane = core.load_bytes(op)?;
     core.cpu.sse.set_ymm(op.dst, [lane, lane]);
     Ok(())
 }
@@ -42,12 +42,11 @@ fn insert_lane<'m, M: Way<'m>, P: Place>(core: &mut M, op: &Op) -> Exec {
 }
 
 /// VEXTRACTF128 and VEXTRACTI128.
-fn extract_lane(core: &mut Core<'_>, op: &Op) -> Exec {
+fn extract_lane<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec {
     core.enter_avx()?;
     let lane = core.cpu.sse.ymm(op.src)[op.immediate as usize & 1];
     if op.has_memory() {
-        let offset = core.effective_address(op);
-        return core.store_bytes(op.segment(), offset, lane);
+        return core.store_bytes(op, lane);
     }
     core.cpu.sse.set_ymm(op.dst, [lane, ZERO]);
     Ok(())
@@ -142,9 +141,9 @@ pub(super) fn handler(i: &Instruction) -> Option<Handler> {
         M::Vbroadcastsd | M::Vpbroadcastq => by_form!(i, broadcast, u64),
         M::Vpbroadcastb => by_form!(i, broadcast, u8),
         M::Vpbroadcastw => by_form!(i, broadcast, u16),
-        M::Vbroadcastf128 | M::Vbroadcasti128 => run!(broadcast_lane),
+        M::Vbroadcastf128 | M::Vbroadcasti128 => one_way!(broadcast_lane),
         M::Vinsertf128 | M::Vinserti128 => by_place!(insert_lane),
-        M::Vextractf128 | M::Vextracti128 => run!(extract_lane),
+        M::Vextractf128 | M::Vextracti128 => one_way!(extract_lane),
         M::Vperm2f128 | M::Vperm2i128 => by_place!(permute_lanes),
         M::Vpermq | M::Vpermpd => by_place!(permute_quadwords),
         M::Vpermd | M::Vpermps => by_place!(permute_doublewords),
