@@ -95,8 +95,8 @@ impl Stack {
     /// Pushes a value at one of the widths that gates and operand sizes have: 2, 4 or 8 bytes.
     pub(super) fn push_sized(&mut self, core: &mut Core<'_>, bytes: u64, value: u64) -> Exec {
         match bytes {
-            2 => self.push(core, u16::truncate(value)),
-            4 => self.push(core, u32::truncate(value)),
+            2 => self.push::<u16>(core, Width::truncate(value)),
+            4 => self.push::<u32>(core, Width::truncate(value)),
             _ => self.push(core, value),
         }
     }

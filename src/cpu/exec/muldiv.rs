@@ -28,7 +28,7 @@ pub(super) fn read_wide<W: Width>(core: &Core<'_>) -> u128 {
 pub(super) fn write_halves<W: Width>(core: &mut Core<'_>, high: W, low: W) {
     if W::BITS == 8 {
         let wide = high.zero_extend() << 8 | low.zero_extend();
-        core.cpu.regs.write(RAX, u16::truncate(wide));
+        core.cpu.regs.write::<u16>(RAX, Width::truncate(wide));
         return;
     }
     core.cpu.regs.write(RAX, low);
