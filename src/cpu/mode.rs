@@ -219,6 +219,14 @@ impl Cpu {
         if before != self.mode {
             self.flow.forget_fetch_page();
         }
+        if wide || before.code == CodeSize::Bits64 {
+            self.refresh_bounds();
+        }
+    }
+
+    /// FS and GS have bounds, but for 64-bit mode.
+    fn refresh_bounds(&mut self) {
+        let wide = self.is_64_bit();
         for index in [FS, GS] {
             let s = self.segments[usize::from(index)];
             self.segments[usize::from(index)] = if wide {
