@@ -279,6 +279,7 @@ impl BlockCache {
         let id = self.place(key);
         let block = &mut self.blocks[id as usize];
         if let Err(raised) = read_block(core, key, block) {
+            block.former = BlockKey::DEAD;
             release(block, &mut self.free);
             return Err(raised);
         }

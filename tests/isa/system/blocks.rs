@@ -228,3 +228,22 @@ fn an_instruction_that_comes_to_cross_a_page_is_looked_at_on_both() {
         assert_eq!([(); 3].map(|()| run(&mut bench)), [operand; 3]);
     }
 }
+
+#[test]
+fn a_block_that_could_not_be_fetched_leaves_nothing_of_the_one_before_in_its_place() {
+    const EDGE: u64 = 0x40_0000;
+    let mut bench = Bench::long(&[0xff, 0xc0, 0xf4]); // inc eax; hlt
+    bench.memory.write(EDGE - 1, &[0x0f]);
+    bench.unmap(EDGE >> 21);
+    let run_at = |bench: &mut Bench, ip| {
+        bench.cpu.rip = ip;
+        bench.cpu.flow.halted = false;
+        assert_eq!(bench.run(), Stop::Halted);
+    };
+    run_at(&mut bench, CODE);
+    run_at(&mut bench, EDGE - 1);
+    bench.memory.write(CODE, &[0xff]); // the same, but a write
+    run_at(&mut bench, EDGE - 1);
+    run_at(&mut bench, CODE);
+    assert_eq!((bench.reg(RAX), bench.cpu.rip), (2, CODE + 3));
+}
