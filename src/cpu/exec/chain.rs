@@ -2,7 +2,7 @@
 //! last act, so that an optimising compiler makes it a jump. No block is longer than
 //! `MAX_OPS`, which bounds the stack where it stays a call.
 //!
-//! Whoever stops the chain leaves [`Flow::left`](crate::cpu::run::Flow::left) at the instruction
+//! Whoever stops the chain leaves [`Flow::left`](crate::cpu::flow::Flow::left) at the instruction
 //! that ran last, and the run loop goes on from there.
 
 use crate::cpu::decode::Op;
