@@ -204,7 +204,14 @@ impl Core<'_> {
 
     /// Replaces the segment register, and what follows from it.
     pub(super) fn set_segment(&mut self, index: u8, segment: Segment) {
-        self.cpu.segments[usize::from(index)] = segment;
+        self.set_segments([(index, segment)]);
+    }
+
+    /// Replaces segment registers, and then what follows from them.
+    pub(super) fn set_segments<const N: usize>(&mut self, segments: [(u8, Segment); N]) {
+        for (index, segment) in segments {
+            self.cpu.segments[usize::from(index)] = segment;
+        }
         self.cpu.refresh_mode();
     }
 
@@ -332,6 +339,19 @@ impl Core<'_> {
             self.cpu.cpl = cpl;
             self.set_segment(CS, segment);
         }
+    }
+
+    /// Loads CS, SS and another privilege level, all checked; the selector's RPL becomes `cpl`.
+    pub(super) fn set_code_and_stack(
+        &mut self,
+        selector: u16,
+        descriptor: &Descriptor,
+        cpl: u8,
+        stack: Segment,
+    ) {
+        let code = descriptor.segment(selector & INDEX | u16::from(cpl));
+        self.cpu.cpl = cpl;
+        self.set_segments([(CS, code), (SS, stack)]);
     }
 
     /// Continues at `target` of a code segment that was just loaded.

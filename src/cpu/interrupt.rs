@@ -442,16 +442,15 @@ impl Core<'_> {
         self.push_frame(&mut stack, delivery, entry.bytes)?;
         self.clear_handler_flags(entry.clears_if);
         if v86 {
-            for index in [GS, FS, DS, ES] {
-                self.set_segment(index, Segment::default());
-            }
+            self.set_segments([GS, FS, DS, ES].map(|index| (index, Segment::default())));
         }
-        self.set_code_segment(entry.selector, &entry.code, entry.level);
         if changes {
-            self.switch_stack(&stack);
+            let segment = stack.segment();
+            self.set_code_and_stack(entry.selector, &entry.code, entry.level, segment);
         } else {
-            self.keep_stack(&stack);
+            self.set_code_segment(entry.selector, &entry.code, entry.level);
         }
+        self.keep_stack(&stack);
         self.continue_at(entry.offset);
         Ok(())
     }
@@ -530,11 +529,13 @@ impl Core<'_> {
         stack.push(self, self.cpu.regs.get(RSP))?;
         self.push_frame(&mut stack, delivery, 8)?;
         self.clear_handler_flags(entry.clears_if);
-        self.set_code_segment(entry.selector, &entry.code, entry.level);
         if changes {
-            self.set_segment(SS, Segment::null_stack(u16::from(entry.level)));
+            let segment = Segment::null_stack(u16::from(entry.level));
+            self.set_code_and_stack(entry.selector, &entry.code, entry.level, segment);
+        } else {
+            self.set_code_segment(entry.selector, &entry.code, entry.level);
         }
-        self.cpu.regs.set(RSP, stack.pointer());
+        self.keep_stack(&stack);
         self.continue_at(entry.offset);
         Ok(())
     }

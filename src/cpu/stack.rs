@@ -9,7 +9,7 @@ use super::segment::{FLAT_STACK, SS, Segment};
 use super::width::Width;
 use super::{Core, Cpu, Exec};
 
-/// A stack with its own pointer, which nobody sees until [`Core::switch_stack`].
+/// A stack with its own pointer, which nobody sees until the privilege has changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     segment: Segment,
@@ -64,9 +64,9 @@ impl Stack {
         }
     }
 
-    /// Where the stack pointer stands.
-    pub(super) fn pointer(&self) -> u64 {
-        self.pointer
+    /// What SS is when this is the stack.
+    pub(super) fn segment(&self) -> Segment {
+        self.segment
     }
 
     /// Pushes a value.
@@ -113,14 +113,8 @@ impl Cpu {
 }
 
 impl Core<'_> {
-    /// Moves the stack pointer to where `stack` stands, within the same stack segment.
+    /// Moves the stack pointer to where `stack` stands; its segment is in SS.
     pub(super) fn keep_stack(&mut self, stack: &Stack) {
-        self.set_stack_pointer(stack.pointer);
-    }
-
-    /// Goes over to another stack; CS and the privilege level are set already.
-    pub(super) fn switch_stack(&mut self, stack: &Stack) {
-        self.set_segment(SS, stack.segment);
         self.set_stack_pointer(stack.pointer);
     }
 

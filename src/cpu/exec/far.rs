@@ -223,13 +223,13 @@ fn call_gate(core: &mut Core<'_>, gate: &Descriptor) -> Exec {
     let level = attributes.dpl();
     let mut stack = inner_stack(core, gate, level, bytes)?;
     push_return_on(core, &mut stack, bytes)?;
-    core.set_code_segment(selector, &code, level);
-    if core.cpu.is_long() {
-        core.set_segment(SS, Segment::null_stack(u16::from(level)));
-        core.cpu.regs.set(RSP, stack.pointer());
+    let segment = if core.cpu.is_long() {
+        Segment::null_stack(u16::from(level))
     } else {
-        core.switch_stack(&stack);
-    }
+        stack.segment()
+    };
+    core.set_code_and_stack(selector, &code, level, segment);
+    core.keep_stack(&stack);
     core.continue_at(offset);
     Ok(())
 }
@@ -282,9 +282,9 @@ impl Core<'_> {
             let segment = *self.cpu.segment(index);
             let attributes = segment.attributes;
             let is_inner = attributes.dpl() < self.cpu.cpl && !attributes.is_conforming();
-            if segment.is_null() || is_inner {
-                let base = segment.base;
-                self.set_segment(index, Segment::new(0, base, 0, Attributes(0)));
+            let dropped = Segment::new(0, segment.base, 0, Attributes(0));
+            if (segment.is_null() || is_inner) && segment != dropped {
+                self.set_segment(index, dropped);
             }
         }
     }
@@ -355,8 +355,7 @@ fn ret<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
     let ss = core.peek_stack::<W>(behind + W::BYTES)?.zero_extend() as u16;
     let stack = core.check_return_stack(ss, &code, level)?;
     core.mark_accessed(&code)?;
-    core.set_code_segment(selector, &code, level);
-    core.set_segment(SS, stack);
+    core.set_code_and_stack(selector, &code, level, stack);
     core.set_stack_pointer(new_top.wrapping_add(discarded));
     core.drop_inner_segments();
     core.continue_at(offset);

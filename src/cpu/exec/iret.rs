@@ -192,8 +192,7 @@ fn iret_outer<W: Width>(core: &mut Core<'_>, frame: &Frame) -> Exec {
     let mask = writable::<W>(core);
     let outward = level > core.cpu.cpl;
     core.write_flags(frame.flags, mask);
-    core.set_code_segment(frame.cs, &code, level);
-    core.set_segment(SS, stack);
+    core.set_code_and_stack(frame.cs, &code, level, stack);
     core.set_stack_pointer(top);
     if outward {
         core.drop_inner_segments();
@@ -224,10 +223,16 @@ fn iret_to_v86(core: &mut Core<'_>, frame: &Frame) -> Exec {
     core.cpu.flags.set_bits(frame.flags & sticks);
     core.after_flags();
     core.cpu.cpl = 3;
-    core.set_segment(CS, Segment::virtual_8086(frame.cs));
-    for (index, selector) in [SS, ES, DS, FS, GS].into_iter().zip(selectors) {
-        core.set_segment(index, Segment::virtual_8086(selector));
-    }
+    let [ss, es, ds, fs, gs] = selectors;
+    let selectors = [
+        (CS, frame.cs),
+        (SS, ss),
+        (ES, es),
+        (DS, ds),
+        (FS, fs),
+        (GS, gs),
+    ];
+    core.set_segments(selectors.map(|(index, selector)| (index, Segment::virtual_8086(selector))));
     core.cpu.regs.write(RSP, top);
     core.continue_at(frame.ip);
     Ok(())
