@@ -22,7 +22,7 @@ mod pages;
 
 pub use arena::{Arena, MemoryError};
 pub use map::{Mapping, MemoryMap, PAGE_SIZE, PhysAddr};
-pub use pages::{ArenaOffset, CodeWrite, Pages, chunks};
+pub use pages::{ArenaOffset, CHUNK, CodeWrite, Pages, chunks};
 
 /// The physical memory of one machine.
 #[derive(Debug)]

@@ -15,7 +15,8 @@ pub type ArenaOffset = u64;
 const CODE: u8 = 1 << 0;
 const WRITTEN: u8 = 1 << 1;
 
-const CHUNK: u64 = 64;
+/// The bytes of code that are watched together.
+pub const CHUNK: u64 = 64;
 
 /// A write that replaced bytes of decoded code.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::op::Op;
-use crate::memory::{ArenaOffset, PAGE_SIZE, chunks};
+use crate::memory::{Arena, ArenaOffset, CHUNK, PAGE_SIZE, chunks};
 
 /// A block's place in the [`super::BlockCache`].
 pub type BlockId = u32;
@@ -84,10 +84,55 @@ impl Block {
             .fold(0, |c, (offset, len)| c | chunks(offset, len))
     }
 
-    /// Whether any of `bytes` of the arena belongs to the block.
+    /// Whether any of `bytes` of the arena belongs to the block, if it lives.
     pub(super) fn has_any_of(&self, bytes: &Range<ArenaOffset>) -> bool {
-        self.watched()
-            .any(|(offset, len)| offset < bytes.end && bytes.start < offset + len)
+        let lives = self.key != super::BlockKey::DEAD;
+        let stretches = self.sources.iter().zip(self.lengths);
+        lives
+            & stretches.fold(false, |has, (&offset, len)| {
+                has | (len != 0) & (offset < bytes.end) & (bytes.start < offset + u64::from(len))
+            })
+    }
+
+    /// Whether the block, if it lives, has bytes in the 64-byte chunks of `bytes`.
+    pub(super) fn is_in_chunks_of(&self, bytes: &Range<ArenaOffset>) -> bool {
+        self.has_any_of(&(bytes.start & !(CHUNK - 1)..bytes.end.next_multiple_of(CHUNK)))
+    }
+
+    /// Takes over what was written to `bytes` of the arena, if it changes no more than the
+    /// immediate operand of one instruction; else nothing.
+    pub(super) fn take_immediate(&mut self, arena: &Arena, bytes: &Range<ArenaOffset>) -> bool {
+        if self.second_page.is_some() {
+            return false;
+        }
+        let start = self.sources[0];
+        let [from, to] = [bytes.start, bytes.end].map(|at| {
+            let within = at.saturating_sub(start);
+            within.min(self.bytes) as usize
+        });
+        let mut written = [0; 16];
+        let Some(written) = written.get_mut(..to - from) else {
+            return false;
+        };
+        arena.read(start + from as u64, written);
+        let before = &self.code[from..to];
+        let differs = |(a, b): (&u8, &u8)| a != b;
+        let mut pairs = before.iter().zip(&*written);
+        let Some(first) = pairs.clone().position(differs) else {
+            return true;
+        };
+        let last = pairs.rposition(differs).unwrap_or(first);
+        let changed = from + first..from + last + 1;
+        let holds = |op: &&mut Op| {
+            let next = usize::from(op.next);
+            next - op.immediate_len() <= changed.start && changed.end <= next
+        };
+        let Some(op) = self.ops.iter_mut().find(holds) else {
+            return false;
+        };
+        self.code[from..to].copy_from_slice(written);
+        op.take_immediate(&self.code[op.start() as usize..op.next.into()]);
+        true
     }
 
     /// The pages of the arena that the block was decoded from.

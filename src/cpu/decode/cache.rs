@@ -25,7 +25,7 @@ use crate::cpu::mmu::Access;
 use crate::cpu::mode::Mode;
 use crate::cpu::segment::CS;
 use crate::cpu::{Core, Cpu, Exec};
-use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr, chunks};
+use crate::memory::{CodeWrite, PAGE_SIZE, PhysAddr};
 
 /// What identifies a block: the physical address of its first byte, the code size, and whether
 /// data segments are flat.
@@ -161,59 +161,38 @@ impl BlockCache {
                 return Ok(id);
             }
             self.drop_block(id);
-        } else if self.revive(core, id, key) {
-            return Ok(id);
         }
         self.decode(core, key)
     }
 
-    /// Brings back the dead block of `key`, if `id` is its place and only immediate operands
-    /// have changed since it died: code that patches itself mostly does that.
-    fn revive(&mut self, core: &mut Core<'_>, id: BlockId, key: BlockKey) -> bool {
-        let Some(block) = self.blocks.get_mut(id as usize) else {
-            return false;
-        };
-        if block.key != BlockKey::DEAD || block.former != key || block.lengths[0] == 0 {
-            return false;
-        }
-        let mut bytes = [0; WINDOW];
-        let bytes = &mut bytes[..block.code.len()];
-        if bytes_here(core.cpu, key) < bytes.len() as u64 {
-            return false;
-        }
-        core.memory.arena.read(block.sources[0], bytes);
-        let changed = difference(&block.code, bytes);
-        if !take_immediates(&mut block.ops, bytes, &changed) {
-            return false;
-        }
-        block.code.copy_from_slice(bytes);
-        block.key = key;
-        self.enter(core, id);
-        true
-    }
-
-    /// Drops the blocks whose bytes were written.
+    /// Drops the blocks whose bytes were written, but for those in which only an immediate operand
+    /// has changed: code that patches itself mostly does that.
     pub fn forget_written(&mut self, core: &mut Core<'_>) {
         while let Some(CodeWrite { bytes }) = core.memory.pages.take_code_write() {
             let page = bytes.start / PAGE_SIZE;
             let Some(ids) = self.pages.of(page) else {
                 continue;
             };
-            let hit = chunks(bytes.start, bytes.end - bytes.start);
-            let mut left = 0;
+            let (mut is_code, mut died) = (false, false);
             let mut elsewhere = Vec::new();
-            ids.retain(|&id| {
+            for &id in ids.iter() {
                 let block = &mut self.blocks[id as usize];
-                let held = block.chunks_in(page);
-                if held & hit != 0 && block.has_any_of(&bytes) {
+                is_code |= block.is_in_chunks_of(&bytes);
+                if block.has_any_of(&bytes) && !block.take_immediate(&core.memory.arena, &bytes) {
                     elsewhere.extend(block.pages().filter(|p| *p != page).map(|p| (p, id)));
                     kill(block, &mut self.free);
-                    return false;
+                    died = true;
                 }
-                left |= held;
-                held != 0
-            });
-            core.memory.pages.set_code(page, left);
+            }
+            if died || !is_code {
+                let mut left = 0;
+                ids.retain(|&id| {
+                    let held = self.blocks[id as usize].chunks_in(page);
+                    left |= held;
+                    held != 0
+                });
+                core.memory.pages.set_code(page, left);
+            }
             for (page, id) in elsewhere {
                 self.pages.remove(page, id);
             }
@@ -440,20 +419,6 @@ fn word(bytes: &[u8]) -> u64 {
         Some(whole) => u64::from_le_bytes(*whole),
         None => bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)),
     }
-}
-
-/// Takes from `bytes` the immediate operand that `changed`, if anything did; false, and nothing is
-/// taken, if something else changed.
-fn take_immediates(ops: &mut [Op], bytes: &[u8], changed: &Range<usize>) -> bool {
-    ops.iter_mut().all(|op| {
-        let (start, next) = (op.start() as usize, usize::from(op.next));
-        let untouched = next <= changed.start || changed.end <= start;
-        untouched
-            || changed.start >= next - op.immediate_len() && changed.end <= next && {
-                op.take_immediate(&bytes[start..next]);
-                true
-            }
-    })
 }
 
 /// Whether none of the bytes of the first of `ops` `changed`, nor those of the instruction that it
