@@ -140,6 +140,10 @@ pub struct Mode {
     pub user: u8,
     /// The flags that the model lets programs change.
     pub writable_flags: u32,
+    /// SSE instructions can be executed.
+    pub sse: bool,
+    /// AVX instructions can be executed.
+    pub avx: bool,
 }
 
 impl Cpu {
@@ -168,7 +172,7 @@ impl Cpu {
         self.mode.code == CodeSize::Bits64
     }
 
-    /// Recomputes [`Mode`]. Whoever changes CR0.PE, EFER, EFLAGS.VM, the CPL or a segment
+    /// Recomputes [`Mode`]. Whoever changes CR0, CR4, XCR0, EFER, EFLAGS.VM, the CPL or a segment
     /// register calls this afterwards.
     pub fn refresh_mode(&mut self) {
         let cs = self.segment(CS).attributes;
@@ -214,6 +218,11 @@ impl Cpu {
             } else {
                 traits.flags
             },
+            sse: self.cr4 & cr4::OSFXSR != 0 && self.cr0 & (cr0::EM | cr0::TS) == 0,
+            avx: self.is_protected()
+                && self.cr4 & cr4::OSXSAVE != 0
+                && self.sse.has_avx()
+                && self.cr0 & cr0::TS == 0,
         };
         self.tlb.set_user(self.mode.user);
         if before != self.mode {

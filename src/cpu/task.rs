@@ -112,6 +112,7 @@ impl Core<'_> {
         tr.attributes.0 |= 2;
         self.cpu.tr = tr;
         self.cpu.cr0 |= cr0::TS;
+        self.cpu.refresh_mode();
         self.enter_task_image(&image, switch)
     }
 

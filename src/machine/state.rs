@@ -16,7 +16,7 @@ use crate::cpu::{BlockCache, Cpu, Model};
 use crate::memory::{ArenaOffset, Memory, PAGE_SIZE};
 
 /// What a saved machine begins with; the number is raised when the layout changes.
-const MAGIC: &[u8; 16] = b"cowbox state   5";
+const MAGIC: &[u8; 16] = b"cowbox state   6";
 
 const ZERO_PAGE: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
 

@@ -81,8 +81,8 @@ impl Core<'_> {
         self.cpu.cr0 = new;
         if changed & (cr0::PG | cr0::WP | cr0::PE) != 0 {
             self.flush_translations();
-            self.cpu.refresh_mode();
         }
+        self.cpu.refresh_mode();
         Ok(())
     }
 
@@ -147,6 +147,7 @@ impl Core<'_> {
         if changed & cr4::DE != 0 {
             self.cpu.arm_breakpoints();
         }
+        self.cpu.refresh_mode();
         Ok(())
     }
 
@@ -254,6 +255,7 @@ fn mov_from_debug<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 fn clts(core: &mut Core<'_>, _op: &Op) -> Exec {
     core.require_supervisor()?;
     core.cpu.cr0 &= !cr0::TS;
+    core.cpu.refresh_mode();
     Ok(())
 }
 

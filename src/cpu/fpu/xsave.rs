@@ -207,6 +207,7 @@ fn xsetbv(core: &mut Core<'_>, _: &Op) -> Exec {
         return Err(core.fault_with(GP, 0));
     }
     core.cpu.sse.xcr0 = value;
+    core.cpu.refresh_mode();
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 use super::approximate;
 use super::binary::each;
 use super::float;
-use super::float_fast::{Fast, is_right, is_right_with_zeros, is_suitable};
-use super::lanes::{Lane, build, get, horizontal, map, map2};
+use super::float_fast::{Fast, is_right, is_suitable};
+use super::lanes::{Lane, build, get, horizontal, map, map2, map3};
 use super::operand::{Place, Unit, Vector, by_form, set_low};
 use super::state::Bytes;
 use crate::cpu::decode::Op;
@@ -21,11 +21,33 @@ use std::cmp::Ordering;
 trait Operation {
     /// Only the source counts.
     const IS_UNARY: bool = false;
+    /// The result is one of the operands.
+    const CHOOSES: bool = false;
 
     fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N;
 
     /// What the host makes of it, for [`is_right`] to judge.
     fn on_host<N: Fast>(a: N, b: N) -> N;
+
+    /// Whether the host's `result` is the guest's and raises nothing but PE: for certain, and
+    /// decided by little. An operand that is infinite or NaN shows in the result of a computation.
+    #[inline(always)]
+    fn is_plainly_right<N: Fast>(a: N, b: N, result: N) -> bool {
+        match Self::CHOOSES {
+            true => a.is_ordinary() && b.is_ordinary(),
+            false => !(a.is_small() && !Self::IS_UNARY || b.is_small()) && result.is_ordinary(),
+        }
+    }
+
+    /// The same for one of the numbers of a vector: the sign bit is clear if it is so.
+    #[inline(always)]
+    fn doubt<N: Fast>(a: N, b: N, result: N) -> u64 {
+        match (Self::CHOOSES, Self::IS_UNARY) {
+            (true, _) => a.oddity() | b.oddity(),
+            (false, true) => b.smallness() | result.oddity(),
+            (false, false) => a.smallness() | b.smallness() | result.oddity(),
+        }
+    }
 }
 
 macro_rules! operations {
@@ -58,6 +80,8 @@ struct Max;
 struct Sqrt;
 
 impl Operation for Min {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N {
         float::min(env, a, b)
@@ -73,6 +97,8 @@ impl Operation for Min {
 }
 
 impl Operation for Max {
+    const CHOOSES: bool = true;
+
     #[inline(always)]
     fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N {
         float::max(env, a, b)
@@ -113,15 +139,13 @@ fn packed<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M
             map2(a[lane], b[lane], |a, b| apply::<O, N>(env, suitable, a, b))
         });
     }
-    let mut odd = 0;
-    let result = each::<U>(|lane| {
-        map2(a[lane], b[lane], |a: N, b: N| {
-            let result = O::on_host(a, b);
-            odd |= result.oddity() | b.oddity() | if O::IS_UNARY { 0 } else { a.oddity() };
-            result
-        })
-    });
-    if !N::is_none(odd) || !suitable {
+    let result = each::<U>(|lane| map2(a[lane], b[lane], O::on_host::<N>));
+    let is_right = |lane: usize| {
+        N::has_no_sign(map3(a[lane], b[lane], result[lane], |a: N, b, result| {
+            N::from_bits(O::doubt(a, b, result))
+        }))
+    };
+    if !suitable || !(0..U::LANES).all(is_right) {
         return Err(Raised);
     }
     U::set(core, op, result);
@@ -133,7 +157,7 @@ fn packed<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M
 fn apply<O: Operation, N: Fast>(env: &mut Env, suitable: bool, a: N, b: N) -> N {
     let result = O::on_host(a, b);
     let first = if O::IS_UNARY { b } else { a };
-    match suitable && is_right_with_zeros(first, b, result) {
+    match suitable && is_right(first, b, result) {
         true => result,
         false => O::apply(env, a, b),
     }
@@ -174,7 +198,7 @@ fn scalar<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M
         return Ok(());
     }
     let result = O::on_host(a, b);
-    if !suitable || !is_right(if O::IS_UNARY { b } else { a }, b, result) {
+    if !suitable || !O::is_plainly_right(a, b, result) {
         return Err(Raised);
     }
     set_low::<U, N>(core, op, result);

@@ -5,6 +5,7 @@
 //! operands and result are zero or well inside the normal range, the host's result is the guest's
 //! and no flag changes. Everything else goes through [`crate::cpu::fpu::soft`].
 
+use super::state::Bytes;
 use crate::cpu::fpu::soft::compare::Relation;
 use crate::cpu::fpu::soft::{Float32, Float64, Format, Ieee};
 
@@ -41,19 +42,40 @@ pub(super) trait Fast: Ieee {
         (2..Self::TOP).contains(&exponent)
     }
 
-    /// The same for vectors, whose lanes can be joined by OR: the sign bit is clear if the number
-    /// is ordinary. The other bits mean nothing.
+    /// The biased exponent, in its place.
+    #[inline(always)]
+    fn exponent_in_place(self) -> u64 {
+        self.bits() & (Self::TOP as u64) << Self::FRACTION
+    }
+
+    /// The sign bit is clear if the number [is ordinary](Fast::is_ordinary), so that several can
+    /// be joined by OR. The other bits mean nothing.
     #[inline(always)]
     fn oddity(self) -> u64 {
-        let exponent = self.bits() & (Self::TOP as u64) << Self::FRACTION;
+        let exponent = self.exponent_in_place();
         // The one borrows where it is 0 or 1, the other carries where it is all ones.
         exponent.wrapping_sub(2 << Self::FRACTION) | exponent.wrapping_add(1 << Self::FRACTION)
     }
 
-    /// Whether an [`Fast::oddity`] is none.
+    /// Zero or denormal.
     #[inline(always)]
-    fn is_none(oddity: u64) -> bool {
-        oddity >> (Self::BITS - 1) & 1 == 0
+    fn is_small(self) -> bool {
+        self.exponent_in_place() == 0
+    }
+
+    /// The sign bit is clear unless the number [is small](Fast::is_small).
+    #[inline(always)]
+    fn smallness(self) -> u64 {
+        let exponent = self.exponent_in_place();
+        exponent.wrapping_sub(1 << Self::FRACTION)
+    }
+
+    /// Whether no number of a vector has its sign bit set.
+    #[inline(always)]
+    fn has_no_sign(vector: Bytes) -> bool {
+        let lowest_bits = u128::MAX / ((1 << Self::BITS) - 1);
+        let signs = lowest_bits << (Self::BITS - 1);
+        u128::from_le_bytes(vector) & signs == 0
     }
 
     /// Of either sign.
@@ -64,15 +86,9 @@ pub(super) trait Fast: Ieee {
 }
 
 /// Whether `result`, which the host has computed from `a` and `b`, is the guest's too and raises
-/// nothing but PE: the case without zeros.
+/// nothing but PE. Zero as a result is right if an operand is one too.
 #[inline(always)]
 pub(super) fn is_right<N: Fast>(a: N, b: N, result: N) -> bool {
-    a.is_ordinary() && b.is_ordinary() && result.is_ordinary()
-}
-
-/// [`is_right`] with zeros. As a result one is right if an operand is one too.
-#[inline(always)]
-pub(super) fn is_right_with_zeros<N: Fast>(a: N, b: N, result: N) -> bool {
     let is_plain = |x: N| x.is_ordinary() || x.is_zero();
     let exact_zero = result.is_zero() && (a.is_zero() || b.is_zero());
     is_plain(a) && is_plain(b) && (result.is_ordinary() || exact_zero)

@@ -103,6 +103,17 @@ pub(super) fn map2<L: Lane, R: Lane>(a: Bytes, b: Bytes, mut f: impl FnMut(L, L)
 
 /// Lane by lane.
 #[inline(always)]
+pub(super) fn map3<L: Lane, R: Lane>(
+    a: Bytes,
+    b: Bytes,
+    c: Bytes,
+    mut f: impl FnMut(L, L, L) -> R,
+) -> Bytes {
+    build(|n| f(get(a, n), get(b, n), get(c, n)))
+}
+
+/// Lane by lane.
+#[inline(always)]
 pub(super) fn map<L: Lane, R: Lane>(a: Bytes, mut f: impl FnMut(L) -> R) -> Bytes {
     build(|n| f(get(a, n)))
 }

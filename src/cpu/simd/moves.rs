@@ -4,7 +4,7 @@
 use iced_x86::{Code, Instruction, Mnemonic as M, OpKind};
 
 use super::lanes::{Lane, build, get, low};
-use super::operand::{Mmx, Place, Unit, by_form, by_unit, set_low};
+use super::operand::{Mmx, Place, Unit, by_form, by_unit, require_aligned, set_low};
 use super::state::{Bytes, ZERO};
 use crate::cpu::decode::Op;
 use crate::cpu::exec::{Way, both_ways, one_way, run};
@@ -30,7 +30,7 @@ const fn bytes<U: Unit>() -> u64 {
 #[inline(always)]
 fn load_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    core.require_aligned(op, bytes::<U>())?;
+    require_aligned(core, op, bytes::<U>())?;
     let value = U::load(core, op)?;
     U::set(core, op, value);
     Ok(())
@@ -47,7 +47,7 @@ fn load_unaligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
 #[inline(always)]
 fn store_aligned<'m, M: Way<'m>, U: Unit>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;
-    core.require_aligned(op, bytes::<U>())?;
+    require_aligned(core, op, bytes::<U>())?;
     U::store(core, op, U::register(core, op.src))
 }
 

@@ -23,11 +23,10 @@ impl Core<'_> {
     /// task switch.
     #[inline(always)]
     pub(crate) fn enter_sse(&mut self) -> Exec {
-        let fine = self.cpu.cr4 & cr4::OSFXSR != 0;
-        if !fine || self.cpu.cr0 & (cr0::EM | cr0::TS) != 0 {
-            return self.refuse_sse();
+        match self.cpu.mode.sse {
+            true => Ok(()),
+            false => self.refuse_sse(),
         }
-        Ok(())
     }
 
     #[cold]
@@ -42,14 +41,19 @@ impl Core<'_> {
     /// the registers, #NM after a task switch.
     #[inline(always)]
     pub(crate) fn enter_avx(&mut self) -> Exec {
+        match self.cpu.mode.avx {
+            true => Ok(()),
+            false => self.refuse_avx(),
+        }
+    }
+
+    #[cold]
+    fn refuse_avx(&mut self) -> Exec {
         self.require_protected()?;
         if !self.cpu.sse.has_avx() || self.cpu.cr4 & cr4::OSXSAVE == 0 {
             return Err(self.fault(UD));
         }
-        if self.cpu.cr0 & cr0::TS != 0 {
-            return Err(self.fault(NM));
-        }
-        Ok(())
+        Err(self.fault(NM))
     }
 
     /// What every MMX instruction checks: #UD, #NM, then an x87 exception that waits.
@@ -66,17 +70,21 @@ impl Core<'_> {
         }
         Ok(())
     }
+}
 
-    /// #GP(0) unless the memory operand's linear address is a multiple of `bytes`.
-    #[inline(always)]
-    pub(super) fn require_aligned(&mut self, op: &Op, bytes: u64) -> Exec {
-        let offset = self.effective_address(op);
-        let base = self.cpu.segment(op.segment()).base;
-        if base.wrapping_add(offset) & (bytes - 1) != 0 {
-            return Err(self.fault_with(GP, 0));
-        }
-        Ok(())
+/// #GP(0) unless the memory operand's linear address is a multiple of `bytes`, its size. Quick
+/// accesses of this size are aligned.
+#[inline(always)]
+pub(super) fn require_aligned<'m, M: Way<'m>>(core: &mut M, op: &Op, bytes: u64) -> Exec {
+    if M::IS_QUICK {
+        return Ok(());
     }
+    let offset = core.effective_address(op);
+    let base = core.cpu.segment(op.segment()).base;
+    if base.wrapping_add(offset) & (bytes - 1) != 0 {
+        return Err(core.fault_with(GP, 0));
+    }
+    Ok(())
 }
 
 /// A register file, and how much of a register an instruction uses.
@@ -171,7 +179,7 @@ impl Unit for Sse {
 
     #[inline(always)]
     fn second<'m, M: Way<'m>>(core: &mut M, op: &Op) -> Exec<Vector> {
-        core.require_aligned(op, 16)?;
+        require_aligned(core, op, 16)?;
         Self::load(core, op)
     }
 

@@ -115,7 +115,6 @@ impl Bench {
             bench.cpu.segments[usize::from(index)] = Segment::real(0);
         }
         bench.cpu.idtr.base = 0;
-        bench.cpu.refresh_mode();
         bench
     }
 
@@ -182,7 +181,6 @@ impl Bench {
     /// Makes it a CPU of another model, in the mode that it is in.
     pub(crate) fn set_model(&mut self, model: Model) {
         self.cpu.model = model;
-        self.cpu.refresh_mode();
     }
 
     fn write_gdt(&mut self, code: [u64; 2]) {
@@ -229,8 +227,9 @@ impl Bench {
         self.run_until(1_000_000)
     }
 
-    /// Runs until the CPU stops, or up to a tick.
+    /// Runs until the CPU stops, or up to a tick, from whatever state the test has set.
     pub(crate) fn run_until(&mut self, until: Tick) -> Stop {
+        self.cpu.refresh_mode();
         let mut core = Core {
             cpu: &mut self.cpu,
             memory: &mut self.memory,

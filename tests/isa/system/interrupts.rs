@@ -186,7 +186,6 @@ fn alignment_checks_on_the_way_to_their_own_handler_are_a_shutdown() {
     bench.enter(3);
     bench.cpu.cr0 |= cowbox::cpu::cr0::AM;
     bench.cpu.flags.assign(cowbox::cpu::flags::AC, true);
-    bench.cpu.refresh_mode();
     bench.cpu.regs.set(RSP, USER_STACK + 1);
     assert_eq!(bench.run(), Stop::Shutdown);
 }

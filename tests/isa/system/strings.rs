@@ -89,7 +89,6 @@ fn maskmovdqu_writes_nothing_if_a_byte_that_it_writes_cannot_be() {
     bench.cpu.cr4 |= cowbox::cpu::cr4::OSFXSR;
     let ds = &mut bench.cpu.segments[usize::from(cowbox::cpu::segment::DS)];
     *ds = cowbox::cpu::Segment::new(ds.selector, 0, 0x2_0007, ds.attributes);
-    bench.cpu.refresh_mode();
     bench.cpu.regs.set(RDI, 0x2_0000);
     bench.cpu.sse.set(0, [0xff; 16]);
     bench.cpu.sse.set(1, [0xff; 16]);
