@@ -351,7 +351,8 @@ impl Core<'_> {
     ) {
         let code = descriptor.segment(selector & INDEX | u16::from(cpl));
         self.cpu.cpl = cpl;
-        self.set_segments([(CS, code), (SS, stack)]);
+        self.cpu.segments[usize::from(SS)] = stack;
+        self.set_segment(CS, code);
     }
 
     /// Continues at `target` of a code segment that was just loaded.

@@ -21,7 +21,7 @@ use super::flags;
 use super::mode::cr4;
 use super::regs::RSP;
 use super::segment::{CS, DS, ES, FS, GS, SS, Segment};
-use super::stack::Stack;
+use super::stack::{Frame, Stack};
 use super::task::Switch;
 use super::{Core, Exec, Raised};
 
@@ -260,10 +260,12 @@ impl Core<'_> {
 
     /// FLAGS, CS and IP on the stack in use.
     fn push_real_frame(&mut self, flags: u16) -> Exec {
+        let mut frame = Frame::default();
+        frame.add(flags);
+        frame.add(self.cpu.segment(CS).selector);
+        frame.add(self.cpu.rip);
         let mut stack = Stack::current(self);
-        stack.push(self, flags)?;
-        stack.push(self, self.cpu.segment(CS).selector)?;
-        stack.push(self, self.cpu.rip as u16)?;
+        stack.push_frame(self, 2, &frame)?;
         self.keep_stack(&stack);
         Ok(())
     }
@@ -428,18 +430,17 @@ impl Core<'_> {
         } else {
             Stack::current(self)
         };
+        let mut frame = Frame::default();
         if v86 {
             for index in [GS, FS, DS, ES] {
-                let selector = self.cpu.segment(index).selector;
-                stack.push_sized(self, entry.bytes, u64::from(selector))?;
+                frame.add(self.cpu.segment(index).selector);
             }
         }
         if changes {
-            let selector = self.cpu.segment(SS).selector;
-            stack.push_sized(self, entry.bytes, u64::from(selector))?;
-            stack.push_sized(self, entry.bytes, self.cpu.regs.get(RSP))?;
+            self.add_stack(&mut frame);
         }
-        self.push_frame(&mut stack, delivery, entry.bytes)?;
+        self.add_return(&mut frame, delivery);
+        stack.push_frame(self, entry.bytes, &frame)?;
         self.clear_handler_flags(entry.clears_if);
         if v86 {
             self.set_segments([GS, FS, DS, ES].map(|index| (index, Segment::default())));
@@ -455,17 +456,20 @@ impl Core<'_> {
         Ok(())
     }
 
-    /// Flags, CS, instruction pointer and error code, each `bytes` wide.
-    fn push_frame(&mut self, stack: &mut Stack, delivery: Delivery, bytes: u64) -> Exec {
-        let image = self.cpu.flags.bits() | self.resume_flag(delivery);
-        stack.push_sized(self, bytes, u64::from(image))?;
-        let selector = self.cpu.segment(CS).selector;
-        stack.push_sized(self, bytes, u64::from(selector))?;
-        stack.push_sized(self, bytes, self.cpu.rip)?;
+    /// SS and the stack pointer.
+    fn add_stack(&self, frame: &mut Frame) {
+        frame.add(self.cpu.segment(SS).selector);
+        frame.add(self.cpu.regs.get(RSP));
+    }
+
+    /// Flags, CS, instruction pointer and error code.
+    fn add_return(&self, frame: &mut Frame, delivery: Delivery) {
+        frame.add(self.cpu.flags.bits() | self.resume_flag(delivery));
+        frame.add(self.cpu.segment(CS).selector);
+        frame.add(self.cpu.rip);
         if let Some(error) = delivery.error() {
-            stack.push_sized(self, bytes, u64::from(error))?;
+            frame.add(error);
         }
-        Ok(())
     }
 
     /// RF in the flags that `delivery` saves: faults set it, and whatever comes between two
@@ -524,10 +528,10 @@ impl Core<'_> {
             n => self.long_stack_pointer(IST1 + u64::from(n - 1) * 8)?,
         };
         let mut stack = self.long_stack(pointer & !15, entry.level)?;
-        let selector = self.cpu.segment(SS).selector;
-        stack.push(self, u64::from(selector))?;
-        stack.push(self, self.cpu.regs.get(RSP))?;
-        self.push_frame(&mut stack, delivery, 8)?;
+        let mut frame = Frame::default();
+        self.add_stack(&mut frame);
+        self.add_return(&mut frame, delivery);
+        stack.push_frame(self, 8, &frame)?;
         self.clear_handler_flags(entry.clears_if);
         if changes {
             let segment = Segment::null_stack(u16::from(entry.level));

@@ -186,9 +186,8 @@ impl Cpu {
         let wide = code == CodeSize::Bits64;
         let big_stack = self.segment(SS).attributes.big();
         let data = self.data_segments(code);
-        let before = self.mode.clone();
         let traits = self.model.traits();
-        self.mode = Mode {
+        let mode = Mode {
             code,
             data,
             code_base: self.segment(CS).base,
@@ -224,11 +223,13 @@ impl Cpu {
                 && self.sse.has_avx()
                 && self.cr0 & cr0::TS == 0,
         };
-        self.tlb.set_user(self.mode.user);
-        if before != self.mode {
+        let bounds_change = wide || self.is_64_bit();
+        self.tlb.set_user(mode.user);
+        if mode != self.mode {
+            self.mode = mode;
             self.flow.forget_fetch_page();
         }
-        if wide || before.code == CodeSize::Bits64 {
+        if bounds_change {
             self.refresh_bounds();
         }
     }

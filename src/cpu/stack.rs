@@ -9,6 +9,35 @@ use super::segment::{FLAT_STACK, SS, Segment};
 use super::width::Width;
 use super::{Core, Cpu, Exec};
 
+/// Values that are pushed together, each as wide as the gate says.
+#[derive(Default)]
+pub(super) struct Frame {
+    values: [u64; Self::MOST],
+    len: usize,
+}
+
+impl Frame {
+    /// An exception in virtual-8086 mode pushes so many.
+    const MOST: usize = 10;
+
+    /// The next value to push.
+    pub(super) fn add(&mut self, value: impl Into<u64>) {
+        self.values[self.len] = value.into();
+        self.len += 1;
+    }
+
+    /// The values as they lie in memory, the last one lowest.
+    fn image<W: Width>(&self) -> ([u8; 8 * Self::MOST], usize) {
+        let mut image = [0; 8 * Self::MOST];
+        let width = W::BYTES as usize;
+        let last_first = self.values[..self.len].iter().rev();
+        for (place, value) in image.chunks_exact_mut(width).zip(last_first) {
+            place.copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        (image, self.len * width)
+    }
+}
+
 /// A stack with its own pointer, which nobody sees until the privilege has changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
@@ -90,6 +119,40 @@ impl Stack {
         core.write_linear(self.user, linear, FLAT_STACK, value)?;
         self.pointer = pointer;
         Ok(())
+    }
+
+    /// Pushes a frame of values of 2, 4 or 8 bytes.
+    pub(super) fn push_frame(&mut self, core: &mut Core<'_>, bytes: u64, frame: &Frame) -> Exec {
+        match bytes {
+            2 => self.push_all::<u16>(core, frame),
+            4 => self.push_all::<u32>(core, frame),
+            _ => self.push_all::<u64>(core, frame),
+        }
+    }
+
+    fn push_all<W: Width>(&mut self, core: &mut Core<'_>, frame: &Frame) -> Exec {
+        if self.push_quickly::<W>(core, frame) {
+            return Ok(());
+        }
+        let mut values = frame.values[..frame.len].iter();
+        values.try_for_each(|&value| self.push(core, W::truncate(value)))
+    }
+
+    /// Pushes all of the frame, where one look shows that nothing is in the way; else nothing.
+    fn push_quickly<W: Width>(&mut self, core: &mut Core<'_>, frame: &Frame) -> bool {
+        let (image, len) = frame.image::<W>();
+        let pointer = self.pointer.wrapping_sub(len as u64);
+        let offset = pointer & self.mask;
+        let end = offset.saturating_add(len as u64);
+        if self.user != 0 || end > self.segment.write_end() || end - 1 > self.mask {
+            return false;
+        }
+        let linear = self.segment.base.wrapping_add(offset) & self.linear_mask;
+        let done = core.write_quickly(self.user, linear, &image[..len]);
+        if done {
+            self.pointer = pointer;
+        }
+        done
     }
 
     /// Pushes a value at one of the widths that gates and operand sizes have: 2, 4 or 8 bytes.

@@ -9,7 +9,7 @@ use crate::cpu::descriptor::{Descriptor, is_null, kind, rpl};
 use crate::cpu::fault::{GP, NP};
 use crate::cpu::regs::RSP;
 use crate::cpu::segment::{Attributes, CS, DS, ES, FS, GS, SS, Segment};
-use crate::cpu::stack::Stack;
+use crate::cpu::stack::{Frame, Stack};
 use crate::cpu::task::Switch;
 use crate::cpu::width::Width;
 use crate::cpu::{Core, Exec};
@@ -186,9 +186,10 @@ fn push_return(core: &mut Core<'_>, bytes: u64) -> Exec {
 }
 
 fn push_return_on(core: &mut Core<'_>, stack: &mut Stack, bytes: u64) -> Exec {
-    let selector = core.cpu.segment(CS).selector;
-    stack.push_sized(core, bytes, u64::from(selector))?;
-    stack.push_sized(core, bytes, core.cpu.rip)
+    let mut frame = Frame::default();
+    frame.add(core.cpu.segment(CS).selector);
+    frame.add(core.cpu.rip);
+    stack.push_frame(core, bytes, &frame)
 }
 
 /// The width of what a call gate pushes.

@@ -117,6 +117,20 @@ impl Core<'_> {
         Ok(())
     }
 
+    /// Writes bytes at a linear address with the rights of `user`, if they lie in one page and that
+    /// takes no more than a host store; false if not.
+    pub fn write_quickly(&mut self, user: u8, linear: u64, from: &[u8]) -> bool {
+        if linear % PAGE_SIZE + from.len() as u64 > PAGE_SIZE {
+            return false;
+        }
+        let host = self.cpu.tlb.host_unaligned(Access::Write, user, linear);
+        host.is_some_and(|host| {
+            // SAFETY: as in `write_host`; all of `from` goes to the page of the entry.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), host as *mut u8, from.len()) };
+            true
+        })
+    }
+
     /// Reads bytes that may cross a page, page by page.
     pub fn read_bytes(&mut self, linear: u64, user: u8, segment: u8, into: &mut [u8]) -> Exec {
         let mut done = 0;
