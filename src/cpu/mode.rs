@@ -172,7 +172,7 @@ impl Cpu {
         self.mode.code == CodeSize::Bits64
     }
 
-    /// Recomputes [`Mode`]. Whoever changes CR0, CR4, XCR0, EFER, EFLAGS.VM, the CPL or a segment
+    /// Recomputes [`Mode`]. Whoever changes CR0, CR4, XCR0, EFER.LMA, EFLAGS.VM, the CPL or a segment
     /// register calls this afterwards.
     pub fn refresh_mode(&mut self) {
         let cs = self.segment(CS).attributes;

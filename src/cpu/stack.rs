@@ -27,18 +27,18 @@ impl Frame {
     }
 
     /// The values as they lie in memory, the last one lowest.
-    fn image<W: Width>(&self) -> ([u8; 8 * Self::MOST], usize) {
+    fn image<W: Width>(&self) -> [u8; 8 * Self::MOST] {
         let mut image = [0; 8 * Self::MOST];
         let width = W::BYTES as usize;
         let last_first = self.values[..self.len].iter().rev();
         for (place, value) in image.chunks_exact_mut(width).zip(last_first) {
             place.copy_from_slice(&value.to_le_bytes()[..width]);
         }
-        (image, self.len * width)
+        image
     }
 }
 
-/// A stack with its own pointer, which nobody sees until the privilege has changed.
+/// A stack with its own pointer, which nobody sees until [`Core::keep_stack`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
     segment: Segment,
@@ -140,15 +140,16 @@ impl Stack {
 
     /// Pushes all of the frame, where one look shows that nothing is in the way; else nothing.
     fn push_quickly<W: Width>(&mut self, core: &mut Core<'_>, frame: &Frame) -> bool {
-        let (image, len) = frame.image::<W>();
-        let pointer = self.pointer.wrapping_sub(len as u64);
+        let len = frame.len as u64 * W::BYTES;
+        let pointer = self.pointer.wrapping_sub(len);
         let offset = pointer & self.mask;
-        let end = offset.saturating_add(len as u64);
+        let end = offset.saturating_add(len);
         if self.user != 0 || end > self.segment.write_end() || end - 1 > self.mask {
             return false;
         }
         let linear = self.segment.base.wrapping_add(offset) & self.linear_mask;
-        let done = core.write_quickly(self.user, linear, &image[..len]);
+        let image = frame.image::<W>();
+        let done = core.write_quickly(self.user, linear, &image[..len as usize]);
         if done {
             self.pointer = pointer;
         }
@@ -176,7 +177,7 @@ impl Cpu {
 }
 
 impl Core<'_> {
-    /// Moves the stack pointer to where `stack` stands; its segment is in SS.
+    /// Moves the stack pointer to where `stack` stands. SS is that stack's already.
     pub(super) fn keep_stack(&mut self, stack: &Stack) {
         self.set_stack_pointer(stack.pointer);
     }

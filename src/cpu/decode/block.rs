@@ -41,7 +41,7 @@ pub struct Block {
     /// The bytes that they were decoded from.
     pub(super) code: Vec<u8>,
     /// How many bytes that is.
-    pub(super) bytes: u64,
+    pub(super) bytes: u8,
     /// Where the bytes lie in the arena: one stretch, or two if an instruction crosses a page.
     pub(super) sources: [ArenaOffset; 2],
     /// How long the stretches are. 0: nothing is watched.
@@ -51,6 +51,8 @@ pub struct Block {
     pub(super) second_page: Option<u64>,
     /// And how many bytes it has before that.
     pub(super) first_bytes: u8,
+    /// How many writes it has taken since it was decoded.
+    pub(super) takes: u8,
     /// Blocks that came next. Only hints; the key of the block that they name decides.
     pub(super) successors: [Cell<BlockId>; HINTS],
 }
@@ -70,6 +72,7 @@ impl Block {
             lengths: [0; 2],
             second_page: None,
             first_bytes: 0,
+            takes: 0,
             successors: no_hints(),
         }
     }
@@ -99,16 +102,18 @@ impl Block {
         self.has_any_of(&(bytes.start & !(CHUNK - 1)..bytes.end.next_multiple_of(CHUNK)))
     }
 
-    /// Takes over what was written to `bytes` of the arena, if it changes no more than the
-    /// immediate operand of one instruction; else nothing.
-    pub(super) fn take_immediate(&mut self, arena: &Arena, bytes: &Range<ArenaOffset>) -> bool {
-        if self.second_page.is_some() {
+    /// Takes over what was written to `bytes` of the arena. False, and the block stays as it was,
+    /// if that changes more than the immediate operand of one instruction, or if there were so many
+    /// writes that it may be data by now.
+    pub(super) fn take_write(&mut self, arena: &Arena, bytes: &Range<ArenaOffset>) -> bool {
+        if self.second_page.is_some() || self.takes == u8::MAX {
             return false;
         }
+        self.takes += 1;
         let start = self.sources[0];
         let [from, to] = [bytes.start, bytes.end].map(|at| {
             let within = at.saturating_sub(start);
-            within.min(self.bytes) as usize
+            within.min(self.bytes()) as usize
         });
         let mut written = [0; 16];
         let Some(written) = written.get_mut(..to - from) else {
@@ -161,6 +166,6 @@ impl Block {
     /// The length in bytes.
     #[inline(always)]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes.into()
     }
 }

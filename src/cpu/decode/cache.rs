@@ -2,10 +2,10 @@
 //!
 //! Blocks lie in an arena beside the [`Core`]. They are found by physical address and code
 //! size: through the hint that the last block left, else through a hash table. A write into
-//! decoded bytes kills the blocks it hits; they are dropped between two blocks, never under
-//! the feet of one that runs. A dead block comes back in its old place, and takes over the
-//! instructions whose bytes did not change: code that patches itself changes one, and if that has
-//! only another immediate operand, nothing is decoded at all.
+//! decoded bytes reaches the blocks it hits between two blocks, never under the feet of one that
+//! runs. Where it changes an immediate operand, as code that patches itself mostly does, the block
+//! takes that; else it dies. A dead block comes back in its old place, and takes over the
+//! instructions whose bytes did not change.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -152,7 +152,7 @@ impl BlockCache {
         {
             let here = bytes_here(core.cpu, key);
             let is_right = match block.second_page {
-                None => block.bytes <= here,
+                None => block.bytes() <= here,
                 Some(second) => {
                     u64::from(block.first_bytes) == here && goes_on_at(core, here)? == second
                 }
@@ -165,12 +165,12 @@ impl BlockCache {
         self.decode(core, key)
     }
 
-    /// Drops the blocks whose bytes were written, but for those in which only an immediate operand
-    /// has changed: code that patches itself mostly does that.
+    /// Drops the blocks whose bytes were written, but for those that [take](Block::take_write) it.
     pub fn forget_written(&mut self, core: &mut Core<'_>) {
         while let Some(CodeWrite { bytes }) = core.memory.pages.take_code_write() {
             let page = bytes.start / PAGE_SIZE;
             let Some(ids) = self.pages.of(page) else {
+                core.memory.pages.set_code(page, 0);
                 continue;
             };
             let (mut is_code, mut died) = (false, false);
@@ -178,7 +178,7 @@ impl BlockCache {
             for &id in ids.iter() {
                 let block = &mut self.blocks[id as usize];
                 is_code |= block.is_in_chunks_of(&bytes);
-                if block.has_any_of(&bytes) && !block.take_immediate(&core.memory.arena, &bytes) {
+                if block.has_any_of(&bytes) && !block.take_write(&core.memory.arena, &bytes) {
                     elsewhere.extend(block.pages().filter(|p| *p != page).map(|p| (p, id)));
                     kill(block, &mut self.free);
                     died = true;
@@ -326,9 +326,12 @@ fn read_block(core: &mut Core<'_>, key: BlockKey, block: &mut Block) -> Exec {
         let here = op.next.min(block.first_bytes);
         lengths = [here, op.next - here];
     }
-    block.bytes = (lengths[0] + lengths[1]).into();
+    block.bytes = lengths[0] + lengths[1];
+    block.takes = 0;
     block.code.clear();
-    block.code.extend_from_slice(&bytes[..block.bytes as usize]);
+    block
+        .code
+        .extend_from_slice(&bytes[..usize::from(block.bytes)]);
     for (n, start) in [Some(physical), block.second_page].into_iter().enumerate() {
         let source = start.and_then(|start| core.code_source(start));
         block.sources[n] = source.unwrap_or(0);

@@ -283,9 +283,9 @@ impl Core<'_> {
             let segment = *self.cpu.segment(index);
             let attributes = segment.attributes;
             let is_inner = attributes.dpl() < self.cpu.cpl && !attributes.is_conforming();
-            let dropped = Segment::new(0, segment.base, 0, Attributes(0));
-            if (segment.is_null() || is_inner) && segment != dropped {
-                self.set_segment(index, dropped);
+            let is_clear = segment.selector == 0 && segment.limit == 0 && attributes.0 == 0;
+            if (segment.is_null() || is_inner) && !is_clear {
+                self.set_segment(index, Segment::new(0, segment.base, 0, Attributes(0)));
             }
         }
     }

@@ -55,14 +55,14 @@ fn bound<W: Width>(core: &mut Core<'_>, op: &Op) -> Exec {
 const BASIC: u32 = flags::ARITHMETIC | flags::TF | flags::DF | flags::NT;
 
 /// What IRET pops first, at any width.
-struct Frame {
+struct Return {
     ip: u64,
     cs: u16,
     flags: u32,
 }
 
-fn frame<W: Width>(core: &mut Core<'_>) -> Exec<Frame> {
-    Ok(Frame {
+fn frame<W: Width>(core: &mut Core<'_>) -> Exec<Return> {
+    Ok(Return {
         ip: core.peek_stack::<W>(0)?.zero_extend(),
         cs: core.peek_stack::<W>(W::BYTES)?.zero_extend() as u16,
         flags: core.peek_stack::<W>(2 * W::BYTES)?.zero_extend() as u32,
@@ -181,7 +181,7 @@ fn iret_protected<W: Width>(core: &mut Core<'_>) -> Exec {
 
 /// IRET from 64-bit mode, and from anywhere to an outer level: SS and the stack pointer are
 /// popped too.
-fn iret_outer<W: Width>(core: &mut Core<'_>, frame: &Frame) -> Exec {
+fn iret_outer<W: Width>(core: &mut Core<'_>, frame: &Return) -> Exec {
     let code = core.check_return(frame.cs)?;
     core.check_code_target(&code, frame.ip)?;
     let level = rpl(frame.cs);
@@ -210,7 +210,7 @@ fn iret_64<W: Width>(core: &mut Core<'_>) -> Exec {
 }
 
 /// From level 0 to virtual-8086 mode: all segment registers are popped.
-fn iret_to_v86(core: &mut Core<'_>, frame: &Frame) -> Exec {
+fn iret_to_v86(core: &mut Core<'_>, frame: &Return) -> Exec {
     if frame.ip > 0xffff {
         return Err(core.fault_with(GP, 0));
     }

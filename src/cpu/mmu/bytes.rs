@@ -27,7 +27,7 @@ impl Core<'_> {
         Some(read_host_bytes(host))
     }
 
-    /// [`Core::quick_host`] of `N` bytes, if they are aligned.
+    /// [`Core::quick_host`] of `N` bytes, if they are aligned: SSE's check of alignment relies on it.
     #[inline(always)]
     fn quick_host_bytes<const N: usize>(
         &self,

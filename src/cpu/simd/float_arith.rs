@@ -26,11 +26,11 @@ trait Operation {
 
     fn apply<N: Ieee>(env: &mut Env, a: N, b: N) -> N;
 
-    /// What the host makes of it, for [`is_right`] to judge.
+    /// What the host makes of it, to be judged before it counts.
     fn on_host<N: Fast>(a: N, b: N) -> N;
 
-    /// Whether the host's `result` is the guest's and raises nothing but PE: for certain, and
-    /// decided by little. An operand that is infinite or NaN shows in the result of a computation.
+    /// Whether a few comparisons show that the host's `result` is the guest's and raises nothing but
+    /// PE. An operand that is infinite or NaN shows in the result of a computation.
     #[inline(always)]
     fn is_plainly_right<N: Fast>(a: N, b: N, result: N) -> bool {
         match Self::CHOOSES {
@@ -39,7 +39,8 @@ trait Operation {
         }
     }
 
-    /// The same for one of the numbers of a vector: the sign bit is clear if it is so.
+    /// [`Operation::is_plainly_right`] as the sign bit, which is clear if it holds: doubts about the
+    /// numbers of a vector are looked at together.
     #[inline(always)]
     fn doubt<N: Fast>(a: N, b: N, result: N) -> u64 {
         match (Self::CHOOSES, Self::IS_UNARY) {
@@ -127,7 +128,7 @@ impl Operation for Sqrt {
     }
 }
 
-/// The quick way is the host's arithmetic on ordinary numbers.
+/// The quick way is the host's arithmetic where it is plainly right.
 #[inline(always)]
 fn packed<'m, M: Way<'m>, O: Operation, N: Fast, U: Unit, P: Place>(core: &mut M, op: &Op) -> Exec {
     U::enter(core)?;

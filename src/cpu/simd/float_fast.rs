@@ -2,8 +2,8 @@
 //!
 //! Rust's `f32` and `f64` are IEEE 754 numbers that round to the nearest on every host. Where the
 //! guest does so too, has PE raised and masked already (after any inexact result, it stays), and
-//! operands and result are zero or well inside the normal range, the host's result is the guest's
-//! and no flag changes. Everything else goes through [`crate::cpu::fpu::soft`].
+//! operands and result are zero or normal, and the result not next to the denormal ones, the host's
+//! result is the guest's and no flag changes. Everything else goes through [`crate::cpu::fpu::soft`].
 
 use super::state::Bytes;
 use crate::cpu::fpu::soft::compare::Relation;

@@ -199,6 +199,30 @@ fn code_that_changes_itself_runs_as_if_each_instruction_was_decoded_anew() {
 }
 
 #[test]
+fn code_that_became_a_counter_is_no_longer_watched() {
+    // 1: add dword [2f + 1], 1; dec ecx; jnz 1b; jmp 2f
+    let mut code = [
+        0x83, 0x05, 0, 0, 0, 0, 1, 0xff, 0xc9, 0x75, 0xf5, 0xe9, 0xf0, 0, 0, 0,
+    ];
+    let counter = CODE + 0x101;
+    code[2..6].copy_from_slice(&(counter as u32).to_le_bytes());
+    let mut bench = Bench::protected(&code);
+    bench.memory.write(counter - 1, &[0xb8, 0, 0, 0, 0, 0xf4]); // 2: mov eax, 0; hlt
+    for count in 1..=3 {
+        bench.cpu.rip = CODE;
+        bench.cpu.flow.halted = false;
+        bench.cpu.regs.set(RCX, 300);
+        assert_eq!(bench.run(), Stop::Halted);
+        assert_eq!(bench.reg(RAX), 300 * count);
+    }
+    bench.cpu.rip = CODE;
+    bench.cpu.flow.halted = false;
+    bench.cpu.regs.set(RCX, 300);
+    assert_eq!(bench.run_until(bench.cpu.now() + 900), Stop::Deadline);
+    assert_eq!(bench.memory.pages.hits_code(counter, 4), Some(false));
+}
+
+#[test]
 fn an_instruction_that_comes_to_cross_a_page_is_looked_at_on_both() {
     // A loop by way of the last byte before 2 MiB: NOP at first, then the opcode of MOV AL, whose
     // operand lies behind, and is another after a change of the mapping.
